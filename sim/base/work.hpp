@@ -1,0 +1,71 @@
+// What one GPU kernel has to do, in FLOPs and bytes, never in seconds: one Plan serves any device.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "base/units.hpp"
+
+namespace windtunnel {
+
+enum class DType { Fp32, Tf32, Fp16, Bf16, Fp8 };
+inline constexpr std::array<std::string_view, 5> kDTypeNames = {"fp32", "tf32", "fp16", "bf16",
+                                                                "fp8"};
+constexpr double bytes_of(DType type) {
+  return type == DType::Fp8 ? 1 : (type == DType::Fp16 || type == DType::Bf16) ? 2 : 4;
+}
+
+// A GPU has one efficiency curve for each of these classes of kernel.
+enum class OpClass { Matmul, Attention, Convolution, Elementwise, Embedding, Optimizer, Fixed };
+inline constexpr std::array<std::string_view, 7> kOpClassNames = {
+    "matmul", "attention", "convolution", "elementwise", "embedding", "optimizer", "fixed"};
+
+// One kernel (or a fused group of kernels): `flops` executed, `bytes` moved to and from memory.
+// For a matmul, m, n, k and batch are the shape (2*batch*m*n*k FLOPs); 0 elsewhere.
+// `duration` is set for Fixed only: the stage times of a synthetic model.
+struct Work {
+  OpClass op = OpClass::Elementwise;
+  Flops flops{};
+  Bytes bytes{};
+  std::int64_t m = 0, n = 0, k = 0, batch = 1;
+  int kernels = 1;  // launches that this work stands for
+  Seconds duration{};
+};
+
+// C[m,n] += A[m,k] B[k,n], `batch` times, each operand read or written once.
+constexpr Work matmul(std::int64_t m, std::int64_t n, std::int64_t k, DType type,
+                      std::int64_t batch = 1) {
+  const double b = double(batch), dm = double(m), dn = double(n), dk = double(k);
+  return {.op = OpClass::Matmul,
+          .flops = Flops(2 * b * dm * dn * dk),
+          .bytes = Bytes(bytes_of(type) * b * (dm * dk + dk * dn + dm * dn)),
+          .m = m,
+          .n = n,
+          .k = k,
+          .batch = batch};
+}
+
+constexpr Work elementwise(Bytes bytes) {
+  return {.op = OpClass::Elementwise, .bytes = bytes};
+}
+
+enum class CollectiveKind { AllReduce, AllGather, ReduceScatter, AllToAll, Broadcast };
+inline constexpr std::array<std::string_view, 5> kCollectiveKindNames = {
+    "all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast"};
+
+// The enumerator whose name in `names` is `text`, or nothing.
+template <class Enum, std::size_t N>
+constexpr std::optional<Enum> enum_from(const std::array<std::string_view, N>& names,
+                                        std::string_view text) {
+  for (std::size_t i = 0; i < N; ++i)
+    if (names[i] == text) return static_cast<Enum>(i);
+  return std::nullopt;
+}
+template <class Enum, std::size_t N>
+constexpr std::string_view name_of(const std::array<std::string_view, N>& names, Enum value) {
+  return names[static_cast<std::size_t>(value)];
+}
+
+}  // namespace windtunnel

@@ -1,0 +1,116 @@
+// A model as a list of layers with their parameters, and the work of a layer for one micro-batch on
+// one rank. A family is one file: dimensions in, layers and their kernels out.
+//
+// b = micro-batch (samples), s = sequence (tokens), h = hidden, a = heads, t = tensor-parallel
+// degree. 1 MAC = 2 FLOPs. Parameters are counts, not bytes.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/parameters.hpp"
+#include "base/units.hpp"
+#include "base/work.hpp"
+
+namespace windtunnel {
+
+enum class Recompute { None, Selective, Full };
+inline constexpr std::array<std::string_view, 3> kRecomputeNames = {"none", "selective", "full"};
+enum class AttentionKernel { Unfused, Flash };
+inline constexpr std::array<std::string_view, 2> kAttentionKernelNames = {"unfused", "flash"};
+
+struct Tensor {
+  std::string name;
+  std::int64_t numel = 0;
+  bool split = false;  // divided by t under tensor parallelism; otherwise every rank has all of it
+};
+
+enum class LayerKind { Embedding, Block, Head };
+struct Layer {
+  std::string name;
+  LayerKind kind = LayerKind::Block;
+  std::vector<Tensor> tensors;  // in registration order, as a framework lists its parameters
+  std::int64_t parameters() const;
+  std::int64_t parameters_per_rank(int tensor) const;
+};
+
+// One micro-batch on one rank: what the work of a layer depends on besides the model.
+struct Slice {
+  int micro_batch = 1;
+  int sequence = 1;  // tokens per sample; 1 for images
+  int tensor = 1;
+  bool sequence_parallel = false;
+  DType type = DType::Bf16;
+  AttentionKernel attention = AttentionKernel::Unfused;
+  Recompute recompute = Recompute::None;
+};
+
+// A collective of the tensor-parallel group inside a layer. Size as collectives/ counts it. With
+// `overlaps_next` it runs beside the compute piece that follows; both end before the piece after
+// that.
+struct TensorCollective {
+  CollectiveKind kind = CollectiveKind::AllReduce;
+  Bytes size;
+  bool overlaps_next = false;
+};
+
+struct Piece {
+  std::string_view name;  // static text
+  std::variant<Work, TensorCollective> what;
+};
+
+// The work of one layer for one micro-batch on one rank of the tensor-parallel group.
+// `backward` is the fused order (I and W of each operation together, collectives overlapped as
+// frameworks do); `backward_input` then `backward_weight` do the same work split in halves
+// (zero-bubble schedules).
+struct LayerWork {
+  std::vector<Piece> forward, backward, backward_input, backward_weight;
+  std::vector<Piece> recompute;  // what `slice.recompute` runs again before the backward pass
+  Bytes activation;              // kept from forward to backward under slice.recompute
+  Bytes recompute_buffer;        // activations alive while recomputing (one layer at a time), minus
+                                 // `activation`
+  Bytes logits;  // kept from forward to backward besides `activation`: fp32 logits of a head
+  Bytes output;  // what the next layer gets, on this rank: the pipeline's message
+  // For MFU: of the whole layer (all t ranks), matmuls and attention only, without recomputation.
+  Flops forward_flops;  // attention over the full s x s square
+  Flops backward_flops;
+  Flops causal_saving;  // what counting only the causal half takes off forward + backward; 0 if not
+                        // causal
+};
+
+struct Model;
+struct ModelFamily {
+  std::string_view name;
+  std::span<const ParameterSpec> parameters;
+  std::string (*limits)(const Parameters& parameters);  // why the dimensions do not fit, or empty
+  std::vector<Layer> (*layers)(const Parameters& parameters);
+  LayerWork (*work)(const Model& model, int layer, const Slice& slice);
+  // Why this slice is impossible (heads that t does not divide), or empty.
+  std::string (*slice_limits)(const Model& model, const Slice& slice);
+  bool is_sequence;  // trains on tokens (else on images or samples)
+  std::string_view source;
+};
+std::span<const ModelFamily> model_families();
+const ModelFamily* find_model_family(std::string_view name);  // null if there is none
+
+struct Model {
+  std::string name;
+  std::string source;
+  const ModelFamily* family = nullptr;
+  Parameters parameters;
+  std::vector<Layer> layers;
+
+  std::int64_t parameter_count()
+      const;                     // a tied head shares the embedding's tensor and counts once
+  bool tied_embeddings() const;  // first and last layer share a tensor
+};
+Model build_model(std::string name, const ModelFamily& family, Parameters parameters);
+inline LayerWork layer_work(const Model& model, int layer, const Slice& slice) {
+  return model.family->work(model, layer, slice);
+}
+
+}  // namespace windtunnel

@@ -1,0 +1,125 @@
+// One training job: what a workload file says, resolved. Values are valid after load_job returns.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/units.hpp"
+#include "base/work.hpp"
+#include "cluster/cluster.hpp"
+#include "model/model.hpp"
+#include "plan/rank_grid.hpp"
+
+namespace windtunnel {
+
+struct Parallelism {
+  int data = 1, tensor = 1, pipeline = 1;
+  int virtual_stages = 1;  // model chunks per pipeline rank
+  bool sequence_parallel = false;
+  int zero_stage = 0;  // 0..3; 3 is FSDP
+  // ZeRO-3 only. reshard_after_forward false: FSDP SHARD_GRAD_OP, weights stay gathered until
+  // backward. shard_ranks < data: FSDP HYBRID_SHARD. keep_last_layer: the layer whose backward
+  // follows its own forward stays gathered in between.
+  bool reshard_after_forward = true;
+  bool keep_last_layer = true;
+  int shard_ranks = 0;  // ranks over which states are sharded; 0: all data-parallel ranks
+  std::array<Dimension, 3> order = {Dimension::Tensor, Dimension::Data, Dimension::Pipeline};
+};
+
+struct Batch {
+  int global = 1;    // samples per step
+  int micro = 1;     // samples per micro-batch
+  int sequence = 1;  // tokens per sample; 1 for images
+};
+
+struct Precision {
+  DType compute = DType::Bf16;    // weights, activations, GEMMs
+  DType gradients = DType::Bf16;  // accumulation and reduction; Fp32 in Megatron-LM
+};
+
+enum class OptimizerKind { Sgd, Adam };
+inline constexpr std::array<std::string_view, 2> kOptimizerKindNames = {"sgd", "adam"};
+
+struct DataParallelOptions {
+  Bytes first_bucket{1024.0 * 1024};  // PyTorch DDP kDefaultFirstBucketBytes
+  Bytes bucket{25 * 1024.0 * 1024};   // PyTorch DDP kDefaultBucketBytesCap
+  bool overlap = true;                // reduce during the backward pass, else after it
+  // Gradients are reduced only after the last micro-batch; false: after each one.
+  // Default: true for ZeRO 0 and 1, false for ZeRO 2 and 3.
+  bool no_sync = true;
+};
+
+// Whether a pipeline transfer runs beside compute, or occupies both ranks' compute streams
+// (Megatron-LM without overlap_p2p_comm).
+enum class PipelineTransfer { Overlapped, Blocking };
+inline constexpr std::array<std::string_view, 2> kPipelineTransferNames = {"overlapped",
+                                                                           "blocking"};
+
+// folded: one rank per class of provably alike ranks, one span per action. stage: every rank, one
+// span per action. full: every rank, every layer operation. rounds: full, and every round of every
+// collective.
+enum class Fidelity { Folded, Stage, Full, Rounds };
+inline constexpr std::array<std::string_view, 4> kFidelityNames = {"folded", "stage", "full",
+                                                                   "rounds"};
+
+struct Straggler {
+  int rank = 0;
+  double slowdown = 1;  // its kernels take this many times as long
+};
+
+struct Noise {
+  std::uint64_t seed = 0;
+  double amplitude = 0;  // each kernel's time is scaled by a uniform factor in [1 - a, 1 + a]
+};
+
+enum class Market { OnDemand, Spot };
+inline constexpr std::array<std::string_view, 2> kMarketNames = {"on_demand", "spot"};
+
+struct Job {
+  std::string name;  // file stem
+  Model model;
+  ClusterSpec cluster;
+  int gpus = 1;
+  Parallelism parallel;
+  Batch batch;
+  Precision precision;
+  std::string schedule = "1f1b";  // a row of schedules/; with pipeline 1 it orders nothing
+  // Layers of the model on each virtual stage; sums to all layers. Resolved by the loader where the
+  // file does not say it (split_layers).
+  std::vector<int> layers_per_stage;
+  Recompute recompute = Recompute::None;
+  AttentionKernel attention = AttentionKernel::Unfused;
+  DataParallelOptions data_parallel;
+  PipelineTransfer pipeline_transfer = PipelineTransfer::Overlapped;
+  OptimizerKind optimizer = OptimizerKind::Adam;
+  bool gradient_clipping = true;
+  Fidelity fidelity = Fidelity::Folded;
+  std::vector<Straggler> stragglers;
+  std::optional<Noise> noise;
+  std::optional<Price> price;
+  Market market = Market::OnDemand;
+  std::optional<double> total_tokens;  // of the whole run (samples for models without sequence)
+
+  int micro_batches() const { return batch.global / (batch.micro * parallel.data); }
+  int stages() const { return parallel.pipeline * parallel.virtual_stages; }
+  Slice slice() const {
+    return {batch.micro,       batch.sequence, parallel.tensor, parallel.sequence_parallel,
+            precision.compute, attention,      recompute};
+  }
+};
+
+// Layers per virtual stage when a job does not say: blocks are spread evenly, the embedding joins
+// the first stage and the head the last (Megatron-LM). Empty if the blocks do not divide by the
+// stages.
+std::vector<int> split_layers(const Model& model, int stages);
+
+// Bytes of optimizer state per parameter: fp32 moments (Adam 8, SGD with momentum 4), plus an fp32
+// master copy (4) when the weights are not fp32. Source: Rajbhandari et al. 2020, arXiv:1910.02054,
+// section 3.1.
+double optimizer_state_bytes(OptimizerKind kind, const Precision& precision);
+
+}  // namespace windtunnel

@@ -1,0 +1,41 @@
+// Ranks and their coordinates, and the communicators that the coordinates define.
+#pragma once
+
+#include <array>
+#include <string_view>
+#include <vector>
+
+namespace windtunnel {
+
+enum class Dimension { Tensor, Data, Pipeline };
+inline constexpr std::array<std::string_view, 3> kDimensionNames = {"tensor", "data", "pipeline"};
+
+struct Coordinates {
+  int tensor = 0, data = 0, pipeline = 0;
+  bool operator==(const Coordinates&) const = default;
+};
+
+// A communicator is all ranks that agree in the other coordinates.
+// Shard: blocks of `shard_ranks` consecutive data coordinates (ZeRO-3 shards inside one block).
+// Replica: the ranks that hold the same shard in different blocks. Embedding: the pipeline
+// coordinates that hold the embedding and the tied head. Model: all of tensor x pipeline. World:
+// every rank.
+enum class GroupKind { Tensor, Data, Shard, Replica, Embedding, Model, World };
+inline constexpr std::array<std::string_view, 7> kGroupKindNames = {
+    "tensor", "data", "shard", "replica", "embedding", "model", "world"};
+
+struct RankGrid {
+  int tensor = 1, data = 1, pipeline = 1;
+  // Fastest first: with {Tensor, Data, Pipeline} ranks 0..t-1 are one tensor-parallel group.
+  std::array<Dimension, 3> order = {Dimension::Tensor, Dimension::Data, Dimension::Pipeline};
+  int shard_ranks = 1;                         // divides data
+  std::array<int, 2> embedding_ends = {0, 0};  // pipeline coordinates of embedding and tied head
+
+  int size() const { return tensor * data * pipeline; }
+  int rank(const Coordinates& at) const;
+  Coordinates coordinates(int rank) const;
+  // The group of this kind that the rank belongs to, in group order; {rank} alone if it is in none.
+  std::vector<int> members(GroupKind kind, int rank) const;
+};
+
+}  // namespace windtunnel

@@ -1,0 +1,40 @@
+// What happened when a Plan ran: from the simulator or from real devices, the same type.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/units.hpp"
+
+namespace windtunnel {
+
+// One op of one rank. Times count from the start of the step.
+struct Span {
+  int op = 0;  // index into the program's ops
+  Seconds start, end;
+  Seconds communication;  // part of a compute span spent in its tensor-parallel collectives
+  Seconds
+      recompute;  // part of a compute span that runs forward work again, its collectives excluded
+};
+
+struct RankTrace {
+  int rank = 0;             // the rank itself, or the representative of a class
+  int represented = 1;      // ranks that this trace stands for, itself included
+  int program = 0;          // index into Plan::programs
+  std::vector<Span> spans;  // by end time; equal ends in order of op
+};
+
+struct LinkLoad {
+  int link = 0;  // index into Cluster::links, a representative
+  int represented = 1;
+  Bytes bytes;  // carried by this one link over the step
+};
+
+struct Trace {
+  std::vector<RankTrace> ranks;  // by rank
+  std::vector<LinkLoad> links;   // links that carried something, by index
+  Seconds end;                   // of the last op of all ranks: the step time
+  std::uint64_t events = 0;      // timers and flows that the simulation ran
+};
+
+}  // namespace windtunnel
