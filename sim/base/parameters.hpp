@@ -17,7 +17,7 @@ enum class ParameterKind {
   Count,   // positive integer
   Ratio,   // positive number without unit
   Flag,    // true or false, held as 1 or 0
-  Rate,    // "400 Gb/s", held in bytes per second
+  DataRate,// "400 Gb/s", held in bytes per second
   Size,    // "2 MiB", held in bytes
   Time,    // "2 us", held in seconds
   Counts,  // list of positive integers

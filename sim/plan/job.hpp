@@ -41,8 +41,9 @@ struct Precision {
   DType gradients = DType::Bf16;  // accumulation and reduction; Fp32 in Megatron-LM
 };
 
-enum class OptimizerKind { Sgd, Adam };
-inline constexpr std::array<std::string_view, 2> kOptimizerKindNames = {"sgd", "adam"};
+// None: a step of forward, backward and reductions only, for teaching and exact cases.
+enum class OptimizerKind { None, Sgd, Adam };
+inline constexpr std::array<std::string_view, 3> kOptimizerKindNames = {"none", "sgd", "adam"};
 
 struct DataParallelOptions {
   Bytes first_bucket{1024.0 * 1024};  // PyTorch DDP kDefaultFirstBucketBytes

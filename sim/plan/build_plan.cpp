@@ -1,0 +1,83 @@
+#include <utility>
+
+#include "base/check.hpp"
+#include "plan/plan.hpp"
+#include "plan/program_builder.hpp"
+
+namespace windtunnel {
+
+namespace {
+
+RankGrid grid_of(const Job& job, const Schedule& schedule) {
+  const Parallelism& parallel = job.parallel;
+  RankGrid grid{.tensor = parallel.tensor, .data = parallel.data, .pipeline = parallel.pipeline};
+  grid.order = parallel.order;
+  const bool hybrid = parallel.zero_stage == 3 && parallel.shard_ranks > 0;
+  grid.shard_ranks = hybrid ? parallel.shard_ranks : parallel.data;
+  if (job.model.tied_embeddings())
+    grid.embedding_ends = {schedule.device_of_stage.front(), schedule.device_of_stage.back()};
+  return grid;
+}
+
+std::vector<LayerRange> layer_ranges(const std::vector<int>& layers_per_stage) {
+  std::vector<LayerRange> ranges;
+  int first = 0;
+  for (const int layers : layers_per_stage) {
+    ranges.push_back({first, first + layers});
+    first += layers;
+  }
+  return ranges;
+}
+
+}  // namespace
+
+Plan build_plan(const Job& job) {
+  const ScheduleFamily* family = find_schedule(job.schedule);
+  SIM_CHECK(family != nullptr, "unknown schedule " + job.schedule);
+  SIM_CHECK(int(job.layers_per_stage.size()) == job.stages(), "layers_per_stage is not resolved");
+
+  Plan plan;
+  plan.type = job.precision.compute;
+  plan.schedule =
+      family->make(job.parallel.pipeline, job.micro_batches(), job.parallel.virtual_stages);
+  plan.grid = grid_of(job, plan.schedule);
+
+  PlanContext context{job, plan, {}, layer_ranges(job.layers_per_stage)};
+  for (int layer = 0; layer < int(job.model.layers.size()); ++layer)
+    context.works.push_back(layer_work(job.model, layer, job.slice()));
+
+  BlockTable blocks(context.works, plan.blocks);
+  for (int pipeline = 0; pipeline < plan.grid.pipeline; ++pipeline)
+    plan.programs.push_back(ProgramBuilder(context, blocks, pipeline).build());
+  return plan;
+}
+
+int BlockTable::layers(ActionType type, LayerRange range) {
+  const auto [known, is_new] = known_.try_emplace({type, range.first, range.end}, 0);
+  if (!is_new) return known->second;
+  Block block;
+  const auto append = [&block](const std::vector<Piece>& pieces, int layer, bool recompute) {
+    for (const Piece& piece : pieces) block.push_back({piece, layer, recompute});
+  };
+  const auto append_layer = [&](int layer) {
+    const LayerWork& work = works_[std::size_t(layer)];
+    if (type == ActionType::F) append(work.forward, layer, false);
+    if (type == ActionType::B || type == ActionType::I) append(work.recompute, layer, true);
+    if (type == ActionType::B) append(work.backward, layer, false);
+    if (type == ActionType::I) append(work.backward_input, layer, false);
+    if (type == ActionType::W) append(work.backward_weight, layer, false);
+  };
+  if (type == ActionType::F)
+    for (int layer = range.first; layer < range.end; ++layer) append_layer(layer);
+  else
+    for (int layer = range.end - 1; layer >= range.first; --layer) append_layer(layer);
+  blocks_.push_back(std::move(block));
+  return known->second = int(blocks_.size()) - 1;
+}
+
+int BlockTable::single(std::string_view name, const Work& work) {
+  blocks_.push_back({BlockPiece{.piece = {name, work}, .layer = -1}});
+  return int(blocks_.size()) - 1;
+}
+
+}  // namespace windtunnel

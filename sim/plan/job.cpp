@@ -1,0 +1,25 @@
+#include "plan/job.hpp"
+
+#include <algorithm>
+
+namespace windtunnel {
+
+std::vector<int> split_layers(const Model& model, int stages) {
+  const auto is_block = [](const Layer& layer) { return layer.kind == LayerKind::Block; };
+  const int blocks = int(std::count_if(model.layers.begin(), model.layers.end(), is_block));
+  if (stages < 1 || blocks % stages != 0) return {};
+  std::vector<int> layers(std::size_t(stages), blocks / stages);
+  for (const Layer& layer : model.layers) {
+    if (layer.kind == LayerKind::Embedding) ++layers.front();
+    if (layer.kind == LayerKind::Head) ++layers.back();
+  }
+  return layers;
+}
+
+double optimizer_state_bytes(OptimizerKind kind, const Precision& precision) {
+  if (kind == OptimizerKind::None) return 0;
+  const double master = bytes_of(precision.compute) < 4 ? 4 : 0;
+  return master + (kind == OptimizerKind::Adam ? 8 : 4);
+}
+
+}  // namespace windtunnel

@@ -1,0 +1,455 @@
+#include "plan/program_builder.hpp"
+
+#include <algorithm>
+
+#include "base/check.hpp"
+
+namespace windtunnel {
+
+namespace {
+
+bool computes_weight_gradient(ActionType type) {
+  return type == ActionType::B || type == ActionType::W;
+}
+bool reads_weights(ActionType type) {
+  return type != ActionType::W;
+}
+
+Purpose purpose_of(ActionType type) {
+  switch (type) {
+    case ActionType::F:
+      return Purpose::Forward;
+    case ActionType::B:
+      return Purpose::Backward;
+    case ActionType::I:
+      return Purpose::InputGradient;
+    case ActionType::W:
+      return Purpose::WeightGradient;
+  }
+  SIM_CHECK(false, "unknown action type");
+  return Purpose::Forward;
+}
+
+}  // namespace
+
+ProgramBuilder::ProgramBuilder(const PlanContext& context, BlockTable& blocks, int pipeline)
+    : context_(context),
+      job_(context.job),
+      grid_(context.plan.grid),
+      schedule_(context.plan.schedule),
+      blocks_(blocks),
+      weight_bytes_(bytes_of(job_.precision.compute)),
+      gradient_bytes_(bytes_of(job_.precision.gradients)),
+      shards_(job_.parallel.zero_stage == 0   ? 1
+              : job_.parallel.zero_stage == 3 ? grid_.shard_ranks
+                                              : grid_.data) {
+  program_.pipeline = pipeline;
+}
+
+Program ProgramBuilder::build() {
+  set_resident_memory();
+  const std::vector<Part> parts = this->parts();
+  int gather = -1, before = -1;  // gather of the part at hand; compute op of the part before it
+  if (!parts.empty() && parts.front().gather) gather = add_gather(parts.front(), {});
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const Part& part = parts[i];
+    const Part* next = i + 1 < parts.size() && parts[i + 1].gather ? &parts[i + 1] : nullptr;
+    // FSDP gathers one unit ahead: the next weights are on the way while this part computes, once
+    // the part before it has freed its own (rate limit of two units). Source: FSDP notes,
+    // prefetching.
+    const bool same = next && next->layers.first == part.layers.first;
+    int next_gather = -1;
+    if (next && !same)
+      next_gather = add_gather(*next, before < 0 ? std::vector<int>{} : std::vector{before});
+    before = add_compute(part, gather);
+    if (same) next_gather = add_gather(*next, {before});
+    gather = next_gather;
+    add_reductions(part, before);
+    if (part.closes) add_send(part, before);
+  }
+  add_step_end();
+  return std::move(program_);
+}
+
+// ---- what belongs to this coordinate ------------------------------------------------------------
+
+bool ProgramBuilder::owns(int layer) const {
+  for (int stage = 0; stage < schedule_.stages(); ++stage) {
+    const LayerRange range = context_.layers_of_stage[std::size_t(stage)];
+    if (layer >= range.first && layer < range.end)
+      return schedule_.device_of_stage[std::size_t(stage)] == program_.pipeline;
+  }
+  return false;
+}
+
+// A tied head on the rank that has the embedding too uses the embedding's tensor and has none
+// itself.
+std::vector<Tensor> ProgramBuilder::tensors_of(int layer) const {
+  const std::vector<Layer>& layers = job_.model.layers;
+  std::vector<Tensor> tensors = layers[std::size_t(layer)].tensors;
+  const bool is_head = layer > 0 && layer + 1 == int(layers.size());
+  if (is_head && job_.model.tied_embeddings() && owns(0))
+    std::erase_if(tensors, [&](const Tensor& tensor) {
+      return std::any_of(layers.front().tensors.begin(), layers.front().tensors.end(),
+                         [&](const Tensor& other) { return other.name == tensor.name; });
+    });
+  return tensors;
+}
+
+std::int64_t ProgramBuilder::parameters_of(int layer) const {
+  Layer own;
+  own.tensors = tensors_of(layer);
+  return own.parameters_per_rank(grid_.tensor);
+}
+
+std::int64_t ProgramBuilder::parameters_of(LayerRange layers) const {
+  std::int64_t sum = 0;
+  for (int layer = layers.first; layer < layers.end; ++layer) sum += parameters_of(layer);
+  return sum;
+}
+
+// ---- parts --------------------------------------------------------------------------------------
+
+// Whether the gradients that this action completes are reduced after it.
+bool ProgramBuilder::reduces(const Action& action, int position) const {
+  if (grid_.data == 1 || !computes_weight_gradient(action.type)) return false;
+  if (!job_.data_parallel.no_sync) return true;
+  const auto& actions = schedule_.actions[std::size_t(program_.pipeline)];
+  return std::none_of(actions.begin() + position + 1, actions.end(), [&](const Action& later) {
+    return later.stage == action.stage && later.type == action.type;
+  });
+}
+
+std::vector<ProgramBuilder::Part> ProgramBuilder::parts() const {
+  std::vector<Part> parts;
+  const auto& actions = schedule_.actions[std::size_t(program_.pipeline)];
+  for (int i = 0; i < int(actions.size()); ++i)
+    append_parts(actions[std::size_t(i)], reduces(actions[std::size_t(i)], i), parts);
+  if (job_.parallel.zero_stage == 3) mark_gathers(parts);
+  return parts;
+}
+
+void ProgramBuilder::append_parts(const Action& action, bool reduce,
+                                  std::vector<Part>& parts) const {
+  const LayerRange range = context_.layers_of_stage[std::size_t(action.stage)];
+  std::vector<Part> own;
+  if (job_.parallel.zero_stage == 3 && grid_.data > 1) {
+    for (int layer = range.first; layer < range.end; ++layer) {
+      Part part{.action = action, .layers = {layer, layer + 1}};
+      if (reduce && parameters_of(layer) > 0) part.buckets = {parameters_of(layer)};
+      own.push_back(part);
+    }
+    if (action.type != ActionType::F) std::reverse(own.begin(), own.end());
+  } else if (reduce) {
+    own = bucket_parts(action);
+  } else {
+    own.push_back({.action = action, .layers = range});
+  }
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    own[i].opens = i == 0;
+    own[i].closes = i + 1 == own.size();
+    parts.push_back(own[i]);
+  }
+}
+
+// Backward parts that end where a DDP bucket is complete: tensors become ready in reverse
+// registration order, a bucket with its last tensor's layer.
+std::vector<ProgramBuilder::Part> ProgramBuilder::bucket_parts(const Action& action) const {
+  const LayerRange range = context_.layers_of_stage[std::size_t(action.stage)];
+  std::vector<Bytes> sizes;
+  std::vector<std::int64_t> counts;
+  std::vector<int> layer_of;
+  for (int layer = range.end - 1; layer >= range.first; --layer) {
+    const std::vector<Tensor> tensors = tensors_of(layer);
+    for (auto tensor = tensors.rbegin(); tensor != tensors.rend(); ++tensor) {
+      const std::int64_t numel = tensor->split ? tensor->numel / grid_.tensor : tensor->numel;
+      counts.push_back(numel);
+      sizes.push_back(Bytes(double(numel) * gradient_bytes_));
+      layer_of.push_back(layer);
+    }
+  }
+  std::vector<Part> parts;
+  int end = range.end;
+  const DataParallelOptions& options = job_.data_parallel;
+  for (const auto& bucket : ddp_buckets(sizes, options.first_bucket, options.bucket)) {
+    std::int64_t parameters = 0;
+    for (const int tensor : bucket) parameters += counts[std::size_t(tensor)];
+    const int layer = layer_of[std::size_t(bucket.back())];
+    if (layer < end) {
+      parts.push_back({.action = action, .layers = {layer, end}});
+      end = layer;
+    }
+    parts.back().buckets.push_back(parameters);
+  }
+  if (end > range.first || parts.empty())
+    parts.push_back({.action = action, .layers = {range.first, end}});
+  if (options.overlap) return parts;
+  Part whole{.action = action, .layers = range};
+  for (const Part& part : parts)
+    whole.buckets.insert(whole.buckets.end(), part.buckets.begin(), part.buckets.end());
+  return {whole};
+}
+
+void ProgramBuilder::mark_gathers(std::vector<Part>& parts) const {
+  if (grid_.data == 1) return;
+  std::vector<bool> gathered(job_.model.layers.size());
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    Part& part = parts[i];
+    if (!reads_weights(part.action.type) || parameters_of(part.layers) == 0) continue;
+    const std::size_t layer = std::size_t(part.layers.first);
+    part.gather = !gathered[layer];
+    const bool forward = part.action.type == ActionType::F;
+    const bool backward_follows = i + 1 < parts.size() &&
+                                  parts[i + 1].layers.first == part.layers.first &&
+                                  parts[i + 1].action.type != ActionType::F;
+    const bool keep = forward && (!job_.parallel.reshard_after_forward ||
+                                  (job_.parallel.keep_last_layer && backward_follows));
+    part.release = !keep;
+    gathered[layer] = keep;
+  }
+}
+
+// ---- ops ----------------------------------------------------------------------------------------
+
+int ProgramBuilder::add(Op op) {
+  const int index = int(program_.ops.size());
+  if (op.kind == OpKind::Compute) last_compute_ = index;
+  if (op.stream == Stream::Communication) last_communication_ = index;
+  program_.ops.push_back(std::move(op));
+  return index;
+}
+
+// Source: Rajbhandari et al. 2020, arXiv:1910.02054, section 5: stage 1 divides the optimizer
+// state, stage 2 the gradients too, stage 3 the weights too.
+void ProgramBuilder::set_resident_memory() {
+  for (int layer = 0; layer < int(job_.model.layers.size()); ++layer)
+    if (owns(layer)) program_.parameters += parameters_of(layer);
+  const double parameters = double(program_.parameters);
+  const int zero = job_.parallel.zero_stage;
+  const auto set = [&](MemoryKind kind, double bytes_per_parameter, bool divided) {
+    program_.at_start[std::size_t(kind)] =
+        Bytes(parameters * bytes_per_parameter / (divided ? shards_ : 1));
+  };
+  set(MemoryKind::Weights, weight_bytes_, zero == 3);
+  set(MemoryKind::Gradients, gradient_bytes_, zero >= 2);
+  set(MemoryKind::Optimizer, optimizer_state_bytes(job_.optimizer, job_.precision), zero >= 1);
+}
+
+int ProgramBuilder::add_gather(const Part& part, std::vector<int> after) {
+  const double bytes = double(parameters_of(part.layers)) * weight_bytes_;
+  Op op{.kind = OpKind::Collective,
+        .stream = Stream::Communication,
+        .purpose = Purpose::ParameterGather,
+        .stage = part.action.stage,
+        .micro_batch = part.action.micro_batch,
+        .first_layer = part.layers.first,
+        .end_layer = part.layers.end,
+        .group = GroupKind::Shard,
+        .collective = CollectiveKind::AllGather,
+        .bytes = Bytes(bytes),
+        .after = std::move(after)};
+  op.on_start = {{MemoryKind::Buffers, bytes}};
+  return add(std::move(op));
+}
+
+std::optional<int> ProgramBuilder::add_receive(const Part& part) {
+  const Action& action = part.action;
+  if (!part.opens || action.type == ActionType::W) return std::nullopt;
+  const bool forward = action.type == ActionType::F;
+  const int from = forward ? action.stage - 1 : action.stage + 1;
+  if (from < 0 || from >= schedule_.stages()) return std::nullopt;
+  const int peer = schedule_.device_of_stage[std::size_t(from)];
+  if (peer == program_.pipeline) return std::nullopt;
+  const int boundary = context_.layers_of_stage[std::size_t(forward ? from : action.stage)].end - 1;
+  const bool blocking = job_.pipeline_transfer == PipelineTransfer::Blocking;
+  return add({.kind = OpKind::Receive,
+              .stream = blocking ? Stream::Compute : Stream::Receive,
+              .purpose = forward ? Purpose::Activation : Purpose::Gradient,
+              .stage = from,
+              .micro_batch = action.micro_batch,
+              .peer = peer,
+              .bytes = context_.works[std::size_t(boundary)].output});
+}
+
+void ProgramBuilder::add_send(const Part& part, int compute) {
+  const Action& action = part.action;
+  if (action.type == ActionType::W) return;
+  const bool forward = action.type == ActionType::F;
+  const int to = forward ? action.stage + 1 : action.stage - 1;
+  if (to < 0 || to >= schedule_.stages()) return;
+  const int peer = schedule_.device_of_stage[std::size_t(to)];
+  if (peer == program_.pipeline) return;
+  const int boundary = context_.layers_of_stage[std::size_t(forward ? action.stage : to)].end - 1;
+  const bool blocking = job_.pipeline_transfer == PipelineTransfer::Blocking;
+  add({.kind = OpKind::Send,
+       .stream = blocking  ? Stream::Compute
+                 : forward ? Stream::SendActivation
+                           : Stream::SendGradient,
+       .purpose = forward ? Purpose::Activation : Purpose::Gradient,
+       .stage = action.stage,
+       .micro_batch = action.micro_batch,
+       .peer = peer,
+       .bytes = context_.works[std::size_t(boundary)].output,
+       .after = {compute}});
+}
+
+int ProgramBuilder::add_compute(const Part& part, int gather) {
+  Op op{.kind = OpKind::Compute,
+        .stream = Stream::Compute,
+        .purpose = purpose_of(part.action.type),
+        .stage = part.action.stage,
+        .micro_batch = part.action.micro_batch,
+        .first_layer = part.layers.first,
+        .end_layer = part.layers.end,
+        .block = blocks_.layers(part.action.type, part.layers)};
+  if (const std::optional<int> receive = add_receive(part)) op.after.push_back(*receive);
+  if (gather >= 0) op.after.push_back(gather);
+  set_compute_memory(part, op);
+  return add(std::move(op));
+}
+
+void ProgramBuilder::set_compute_memory(const Part& part, Op& op) const {
+  const ActionType type = part.action.type;
+  double activation = 0, logits = 0, buffer_sum = 0, buffer_max = 0;
+  for (int layer = part.layers.first; layer < part.layers.end; ++layer) {
+    const LayerWork& work = context_.works[std::size_t(layer)];
+    activation += work.activation.value;
+    logits += work.logits.value;
+    buffer_sum += work.recompute_buffer.value;
+    buffer_max = std::max(buffer_max, work.recompute_buffer.value);
+  }
+  const auto change = [](std::vector<MemoryChange>& changes, MemoryKind kind, double bytes) {
+    if (bytes != 0) changes.push_back({kind, bytes});
+  };
+  if (type == ActionType::F) {
+    change(op.on_start, MemoryKind::Activations, activation);
+    change(op.on_start, MemoryKind::Logits, logits);
+  }
+  // A full backward recomputes and frees layer by layer; split halves keep all until W has run.
+  if (type == ActionType::B) change(op.on_start, MemoryKind::Buffers, buffer_max);
+  if (type == ActionType::I) change(op.on_start, MemoryKind::Buffers, buffer_sum);
+  if (computes_weight_gradient(type)) {
+    change(op.on_end, MemoryKind::Activations, -activation);
+    change(op.on_end, MemoryKind::Logits, -logits);
+    change(op.on_end, MemoryKind::Buffers, type == ActionType::B ? -buffer_max : -buffer_sum);
+  }
+  const double weights = double(parameters_of(part.layers)) * weight_bytes_;
+  if (part.release) change(op.on_end, MemoryKind::Buffers, -weights);
+  // ZeRO-2 and 3 keep only a shard of the gradients: the whole ones live until they are reduced.
+  if (job_.parallel.zero_stage >= 2)
+    for (const std::int64_t bucket : part.buckets)
+      change(op.on_start, MemoryKind::Buffers, double(bucket) * gradient_bytes_);
+}
+
+void ProgramBuilder::add_reductions(const Part& part, int compute) {
+  for (const std::int64_t bucket : part.buckets) {
+    if (job_.data_parallel.overlap || !job_.data_parallel.no_sync)
+      add_reduction(part.layers, bucket, compute);
+    else
+      deferred_.emplace_back(part.layers, bucket);
+  }
+}
+
+// One bucket: an all-reduce; with ZeRO a reduce-scatter inside the shard group, then an all-reduce
+// of the shard across the replicas of that group (HSDP). Without overlap it takes the compute
+// stream.
+void ProgramBuilder::add_reduction(LayerRange layers, std::int64_t parameters, int compute) {
+  const int zero = job_.parallel.zero_stage;
+  const double bytes = double(parameters) * gradient_bytes_;
+  Op op{.kind = OpKind::Collective,
+        .stream = job_.data_parallel.overlap ? Stream::Communication : Stream::Compute,
+        .purpose = Purpose::GradientReduction,
+        .first_layer = layers.first,
+        .end_layer = layers.end,
+        .group = zero == 3 ? GroupKind::Shard : GroupKind::Data,
+        .collective = zero == 0 ? CollectiveKind::AllReduce : CollectiveKind::ReduceScatter,
+        .bytes = Bytes(bytes),
+        .after = {compute}};
+  if (zero >= 2) op.on_end = {{MemoryKind::Buffers, -bytes}};
+  Op across = op;
+  add(std::move(op));
+  if (zero != 3 || grid_.shard_ranks == grid_.data) return;
+  across.group = GroupKind::Replica;
+  across.collective = CollectiveKind::AllReduce;
+  across.bytes = Bytes(bytes / grid_.shard_ranks);
+  across.on_end.clear();
+  add(std::move(across));
+}
+
+// ---- end of the step ----------------------------------------------------------------------------
+
+// Copies of a tied embedding on the first and the last stage add up their gradients.
+// Source: Megatron-LM, finalize_model_grads.
+void ProgramBuilder::add_embedding_reduction() {
+  const auto [first, last] = grid_.embedding_ends;
+  if (first == last || (program_.pipeline != first && program_.pipeline != last)) return;
+  const Tensor& tied = job_.model.layers.front().tensors.front();
+  const std::int64_t numel = tied.split ? tied.numel / grid_.tensor : tied.numel;
+  add({.kind = OpKind::Collective,
+       .stream = job_.data_parallel.overlap ? Stream::Communication : Stream::Compute,
+       .purpose = Purpose::EmbeddingReduction,
+       .group = GroupKind::Embedding,
+       .collective = CollectiveKind::AllReduce,
+       .bytes = Bytes(double(numel) * gradient_bytes_ / shards_),
+       .after = {last_compute_}});
+}
+
+int ProgramBuilder::add_single(std::string_view name, const Work& work) {
+  Op op{.purpose = Purpose::Optimizer, .block = blocks_.single(name, work)};
+  if (last_communication_ >= 0) op.after = {last_communication_};
+  return add(std::move(op));
+}
+
+// Norm of all gradients for clipping: reads the gradients once, then sums one fp32 number over the
+// ranks that hold different ones. The optimizer reads gradient, master (or weight) and moments and
+// writes the latter back, with the low-precision weight if there is one: 30 bytes per parameter for
+// Adam with fp32 gradients and bf16 weights (strategy notes: fused Adam).
+void ProgramBuilder::add_step_end() {
+  for (const auto& [layers, parameters] : deferred_)
+    add_reduction(layers, parameters, last_compute_);
+  add_embedding_reduction();
+  if (program_.parameters == 0) return;
+  const double held = double(program_.parameters) / shards_;
+  if (job_.gradient_clipping) {
+    const int norm = add_single(
+        "gradient norm", {.op = OpClass::Elementwise, .bytes = Bytes(held * gradient_bytes_)});
+    const GroupKind group = shards_ > 1 ? GroupKind::World : GroupKind::Model;
+    if (grid_.members(group, 0).size() > 1)
+      add({.kind = OpKind::Collective,
+           .stream = Stream::Compute,
+           .purpose = Purpose::NormReduction,
+           .group = group,
+           .collective = CollectiveKind::AllReduce,
+           .bytes = Bytes(4),
+           .after = {norm}});
+  }
+  if (job_.optimizer == OptimizerKind::None) return;
+  const double state =
+      job_.optimizer == OptimizerKind::Adam ? 12 : 8;  // fp32 values read, and written
+  const double low = weight_bytes_ < 4 ? weight_bytes_ : 0;
+  const int optimizer = add_single(
+      "optimizer",
+      {.op = OpClass::Optimizer, .bytes = Bytes(held * (gradient_bytes_ + 2 * state + low))});
+  if (job_.parallel.zero_stage == 1 || job_.parallel.zero_stage == 2) add_final_gathers(optimizer);
+}
+
+// ZeRO-1 and 2: every rank has updated its shard of the weights and gathers the others', one
+// collective per virtual stage.
+void ProgramBuilder::add_final_gathers(int optimizer) {
+  if (grid_.data == 1) return;
+  for (int stage = 0; stage < schedule_.stages(); ++stage) {
+    if (schedule_.device_of_stage[std::size_t(stage)] != program_.pipeline) continue;
+    const LayerRange layers = context_.layers_of_stage[std::size_t(stage)];
+    add({.kind = OpKind::Collective,
+         .stream = Stream::Communication,
+         .purpose = Purpose::ParameterGather,
+         .first_layer = layers.first,
+         .end_layer = layers.end,
+         .group = GroupKind::Data,
+         .collective = CollectiveKind::AllGather,
+         .bytes = Bytes(double(parameters_of(layers)) * weight_bytes_),
+         .after = {optimizer}});
+  }
+}
+
+}  // namespace windtunnel

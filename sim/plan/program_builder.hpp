@@ -1,0 +1,94 @@
+// Builds the Program of one pipeline coordinate: its schedule's actions cut into parts where a
+// weight gather or a gradient reduction must fall between layers, then streamed.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <span>
+#include <tuple>
+#include <vector>
+
+#include "plan/plan.hpp"
+
+namespace windtunnel {
+
+struct LayerRange {
+  int first = 0, end = 0;
+};
+
+// What all programs of a plan share.
+struct PlanContext {
+  const Job& job;
+  const Plan& plan;
+  std::vector<LayerWork> works;             // by layer
+  std::vector<LayerRange> layers_of_stage;  // by virtual stage
+};
+
+// Blocks are shared between programs and micro-batches.
+class BlockTable {
+ public:
+  BlockTable(const std::vector<LayerWork>& works, std::vector<Block>& blocks)
+      : works_(works), blocks_(blocks) {}
+  int layers(ActionType type, LayerRange range);
+  int single(std::string_view name, const Work& work);
+
+ private:
+  const std::vector<LayerWork>& works_;
+  std::vector<Block>& blocks_;
+  std::map<std::tuple<ActionType, int, int>, int> known_;
+};
+
+class ProgramBuilder {
+ public:
+  ProgramBuilder(const PlanContext& context, BlockTable& blocks, int pipeline);
+  Program build();
+
+ private:
+  // Layers of an action that run without a stop on the compute stream.
+  struct Part {
+    Action action;
+    LayerRange layers;
+    bool opens = true, closes = true;  // first, last part of its action
+    bool gather = false;               // ZeRO-3: its weights must be gathered first
+    bool release = false;              // ZeRO-3: gathered weights are freed at its end
+    std::vector<std::int64_t>
+        buckets;  // parameters of each gradient bucket that is complete at its end
+  };
+
+  std::int64_t parameters_of(int layer) const;
+  std::int64_t parameters_of(LayerRange layers) const;
+  std::vector<Tensor> tensors_of(int layer) const;
+  bool owns(int layer) const;
+  bool reduces(const Action& action, int position) const;
+  std::vector<Part> parts() const;
+  void append_parts(const Action& action, bool reduce, std::vector<Part>& parts) const;
+  std::vector<Part> bucket_parts(const Action& action) const;
+  void mark_gathers(std::vector<Part>& parts) const;
+
+  int add(Op op);
+  void set_resident_memory();
+  int add_gather(const Part& part, std::vector<int> after);
+  int add_compute(const Part& part, int gather);
+  std::optional<int> add_receive(const Part& part);
+  void add_send(const Part& part, int compute);
+  void add_reductions(const Part& part, int compute);
+  void add_reduction(LayerRange layers, std::int64_t parameters, int compute);
+  void add_step_end();
+  void add_final_gathers(int optimizer);
+  void add_embedding_reduction();
+  int add_single(std::string_view name, const Work& work);
+  void set_compute_memory(const Part& part, Op& op) const;
+
+  const PlanContext& context_;
+  const Job& job_;
+  const RankGrid& grid_;
+  const Schedule& schedule_;
+  BlockTable& blocks_;
+  Program program_;
+  double weight_bytes_, gradient_bytes_;  // per parameter
+  int shards_;                            // ranks over which the optimizer state is divided
+  int last_compute_ = -1, last_communication_ = -1;
+  std::vector<std::pair<LayerRange, std::int64_t>> deferred_;  // reductions without overlap
+};
+
+}  // namespace windtunnel
