@@ -5,6 +5,7 @@
 // a switch that is not oversubscribed inside) has no link of its own, only ports.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <optional>
 #include <span>
@@ -69,20 +70,26 @@ struct NodeType {
 struct NodeInterconnect {
   std::string_view name;
   std::span<const ParameterSpec> parameters;
+  // Why the node does not fit the parameters, as a sentence for the user, or empty.
+  std::string (*limits)(const Parameters& parameters, const NodeType& node);
   AppendRoute<int> (*build)(const Parameters& parameters, const NodeType& node,
                             const std::string& prefix, std::vector<Link>& links);
   std::string_view source;
 };
 std::span<const NodeInterconnect> node_interconnects();
 
-// Builds the links between nodes, the NIC ports included. `nodes[i]` is the type of node i.
+// Builds the links between nodes, the NIC ports included. `nodes[i]` is the type of node i of the
+// whole cluster, which fixes the geometry; only the first `built` nodes get their ports and are
+// routed.
 struct Fabric {
   std::string_view name;
   std::span<const ParameterSpec> parameters;
-  // Why these nodes do not fit the parameters (a torus of 4x4 with 17 nodes), or empty.
+  // Why these nodes do not fit the parameters (a torus of 4x4 with 17 nodes), as a sentence for the
+  // user, or empty.
   std::string (*limits)(const Parameters& parameters, std::span<const NodeType* const> nodes);
   AppendRoute<NicPort> (*build)(const Parameters& parameters,
-                                std::span<const NodeType* const> nodes, std::vector<Link>& links);
+                                std::span<const NodeType* const> nodes, int built,
+                                std::vector<Link>& links);
   std::string_view source;
 };
 std::span<const Fabric> fabrics();
@@ -136,18 +143,19 @@ struct ClusterSpec {
 };
 
 struct Cluster {
-  ClusterSpec spec;
+  ClusterSpec spec;  // of the whole cluster, also when only a part is built
   std::vector<Link> links;
   std::vector<GpuPlace> gpus;  // node by node
   std::vector<AppendRoute<int>> route_in_node;
   AppendRoute<NicPort> route_between_nodes;
 
-  int node_count() const { return int(spec.type_of_node.size()); }
+  int node_count() const { return int(route_in_node.size()); }  // that are built
   const NodeType& node_type(int node) const {
     return spec.node_types[std::size_t(spec.type_of_node[std::size_t(node)])];
   }
   const GpuSpec& gpu_spec(int gpu) const { return node_type(gpus[std::size_t(gpu)].node).gpu; }
-  // The NIC that a GPU uses by itself: GPUs are spread over the node's NICs in order.
+  // The NIC that a GPU uses by itself: GPUs are spread over the node's NICs in order. Requires a
+  // NIC.
   int nic_of(int gpu) const;
   // The way between two different GPUs. Between nodes `rail` names the NIC used at both ends; -1:
   // each GPU's own. Traffic of a GPU to another GPU's rail goes by the node's interconnect first.
@@ -155,8 +163,11 @@ struct Cluster {
 };
 
 // Only the first `gpus` GPUs are built, in whole nodes (0: all): a job on 64 GPUs of Selene does
-// not pay for 2,240. Link overrides that name no built link are ignored if they name a link of the
-// whole cluster.
+// not pay for 4,480. Routes and links are those of the whole cluster. Overrides of links and GPUs
+// outside the built part do nothing.
 Cluster build_cluster(const ClusterSpec& spec, int gpus = 0);
+
+// Why the first link override that names no link of the whole cluster is wrong, or empty.
+std::string link_override_error(const ClusterSpec& spec);
 
 }  // namespace windtunnel

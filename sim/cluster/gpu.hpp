@@ -37,8 +37,9 @@ struct GpuSpec {
 
 // Roofline with efficiencies: kernels * launch + max(flops / (peak * e), bytes / (bandwidth *
 // e_bytes)). `e` is the curve of the operation's class; e_bytes the Elementwise curve (for
-// Optimizer and Embedding their own). A Fixed work takes its duration. Requires a peak for `type`
-// when flops > 0.
+// Optimizer and Embedding their own). Curves are read at the size of one kernel: a work of 10
+// kernels has kernels of a tenth of its FLOPs and bytes. A Fixed work takes its duration. Requires
+// a peak for `type` when flops > 0.
 Seconds kernel_time(const GpuSpec& gpu, const Work& work, DType type);
 
 }  // namespace windtunnel

@@ -31,23 +31,24 @@ struct Edge {
   bool operator==(const Edge&) const = default;
 };
 
-// A part of a collective in which every edge carries the same bytes at the same pace.
-// `rounds` lockstep rounds of equal size make up the phase; an edge listed k times carries k times
-// as much.
+// A part of a collective in which every edge carries the same bytes at the same pace; the next
+// phase starts when this one has ended. An edge listed k times carries k times as much.
 struct Phase {
   std::vector<Edge> edges;
   Bytes bytes_per_edge;  // over the whole phase
-  int rounds = 1;
+  int rounds = 1;        // messages one after another: latencies that the phase pays
 };
 
-// A transfer of a block of data in one round, for the `rounds` fidelity and for the proof by data.
+// A transfer of blocks of data in one round, for the `rounds` fidelity and for the proof by data.
 // `block` numbers the n x n (all-to-all) or n (others) blocks of the buffer; `reduce` adds at the
-// receiver, otherwise the block replaces what the receiver has.
+// receiver, otherwise the block replaces what the receiver has. Member 0 is the root of a
+// broadcast; before an all-gather and after a reduce-scatter, member m has block m.
 struct Send {
   int from = 0, to = 0;
   int first_block = 0, blocks = 1;  // of n equal blocks of S (all-to-all: block = from * n + to)
   bool reduce = false;
   Bytes bytes;
+  int channel = 0;  // algorithms with c channels cut every block into c equal shares: which share
 };
 using Round = std::vector<Send>;
 
@@ -55,7 +56,8 @@ struct CollectiveAlgorithm {
   std::string_view name;
   bool (*supports)(CollectiveKind kind, const Group& group);
   std::vector<Phase> (*phases)(CollectiveKind kind, const Group& group, Bytes size);
-  // Every send of every round. Empty vector: not defined for this algorithm (in-switch reduction).
+  // Every send of every round. Empty vector: not defined for this algorithm (in-switch reduction),
+  // or nothing to send (one member). Between two members the bytes add up to those of the phases.
   std::vector<Round> (*rounds)(CollectiveKind kind, const Group& group, Bytes size);
   std::string_view source;
 };

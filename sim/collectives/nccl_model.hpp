@@ -24,6 +24,9 @@ struct NcclGraph {
   bool amd_cpu = false;
   bool nvls = false;
   Seconds nic_latency;
+  bool ll128 = true;          // the LL128 protocol is enabled
+  bool same_channels = true;  // all channels have the same ring (matters for broadcast)
+  bool plain_tree = false;    // the search fell back to the TREE pattern (one GPU does all)
 };
 
 struct NcclCost {

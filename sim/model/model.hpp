@@ -104,8 +104,8 @@ struct Model {
   Parameters parameters;
   std::vector<Layer> layers;
 
-  std::int64_t parameter_count()
-      const;                     // a tied head shares the embedding's tensor and counts once
+  // A tied head shares the embedding's tensor, which counts once.
+  std::int64_t parameter_count() const;
   bool tied_embeddings() const;  // first and last layer share a tensor
 };
 Model build_model(std::string name, const ModelFamily& family, Parameters parameters);

@@ -33,6 +33,7 @@ struct RankSummary {
   int pipeline = 0;
   Breakdown time;
   MemoryByKind memory{};  // at the peak
+  Bytes capacity;         // of the smallest GPU that a rank of this pipeline coordinate runs on
 };
 
 struct Report {

@@ -1,0 +1,55 @@
+#include "cluster/gpu.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.hpp"
+
+namespace windtunnel {
+
+double EfficiencyCurve::at(double size) const {
+  SIM_CHECK(!points.empty(), "an efficiency curve needs a point");
+  const auto above = std::find_if(points.begin(), points.end(),
+                                  [size](const Point& point) { return size < point.size; });
+  if (above == points.begin()) return points.front().efficiency;
+  if (above == points.end()) return points.back().efficiency;
+  const Point& low = *std::prev(above);
+  const double part = std::log(size / low.size) / std::log(above->size / low.size);
+  return low.efficiency + part * (above->efficiency - low.efficiency);
+}
+
+namespace {
+
+const EfficiencyCurve& curve(const GpuSpec& gpu, OpClass op) {
+  return gpu.efficiency[static_cast<std::size_t>(op)];
+}
+
+bool is_by_flops(OpClass op) {
+  return op == OpClass::Matmul || op == OpClass::Attention || op == OpClass::Convolution;
+}
+
+Seconds compute_time(const GpuSpec& gpu, const Work& work, DType type) {
+  if (work.flops.value <= 0) return Seconds(0);
+  const auto& peak = gpu.peak[static_cast<std::size_t>(type)];
+  SIM_CHECK(peak.has_value(),
+            gpu.name + " has no peak for " + std::string(name_of(kDTypeNames, type)));
+  const double size = is_by_flops(work.op) ? work.flops.value : work.bytes.value;
+  return work.flops / (*peak * curve(gpu, work.op).at(size / work.kernels));
+}
+
+Seconds memory_time(const GpuSpec& gpu, const Work& work) {
+  if (work.bytes.value <= 0) return Seconds(0);
+  const OpClass op = is_by_flops(work.op) ? OpClass::Elementwise : work.op;
+  return work.bytes / (gpu.memory_bandwidth * curve(gpu, op).at(work.bytes.value / work.kernels));
+}
+
+}  // namespace
+
+Seconds kernel_time(const GpuSpec& gpu, const Work& work, DType type) {
+  if (work.op == OpClass::Fixed) return work.duration;
+  SIM_CHECK(work.kernels >= 1, "a work has at least one kernel");
+  return double(work.kernels) * gpu.launch_overhead +
+         std::max(compute_time(gpu, work, type), memory_time(gpu, work));
+}
+
+}  // namespace windtunnel

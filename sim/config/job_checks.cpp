@@ -1,0 +1,165 @@
+#include "config/job_checks.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "config/loaders.hpp"
+#include "schedules/schedule.hpp"
+
+namespace windtunnel {
+namespace {
+
+// Actions of one device; the plan of a larger job would not fit in memory.
+constexpr std::int64_t kMostActions = 10'000'000;
+
+void check_ranks(const YamlMap& map, const Job& job) {
+  const Parallelism& parallel = job.parallel;
+  const std::int64_t product = std::int64_t{parallel.data} * parallel.tensor * parallel.pipeline;
+  if (product != job.gpus)
+    place(map, {"parallel"})
+        .fail(fmt::format("data {} x tensor {} x pipeline {} = {} ranks, but gpus is {}",
+                          parallel.data, parallel.tensor, parallel.pipeline, product, job.gpus));
+  if (parallel.shard_ranks > 0 && parallel.data % parallel.shard_ranks != 0)
+    place(map, {"parallel", "fsdp", "shard"})
+        .fail(fmt::format("{} ranks to a shard do not divide the {} data-parallel ranks",
+                          parallel.shard_ranks, parallel.data));
+  for (std::size_t i = 0; i < job.stragglers.size(); ++i)
+    if (job.stragglers[i].rank >= job.gpus)
+      place(map, {"stragglers"})
+          .items()[i]
+          .fail(fmt::format("rank {} does not exist; the job has ranks 0 to {}",
+                            job.stragglers[i].rank, job.gpus - 1));
+}
+
+// The nodes that the job runs on: the first ones, filled.
+int used_nodes(const YamlMap& map, const Job& job) {
+  const ClusterSpec& cluster = job.cluster;
+  int gpus = 0, nodes = 0;
+  const YamlValue at = place(map, {"gpus"});
+  for (const int type : cluster.type_of_node) {
+    if (gpus >= job.gpus) break;
+    const int more = cluster.node_types[std::size_t(type)].gpus;
+    if (gpus > 0 && gpus + more > job.gpus)
+      at.fail(fmt::format("{} GPUs do not fill whole nodes; {} or {} would", job.gpus, gpus,
+                          gpus + more));
+    gpus += more;
+    ++nodes;
+  }
+  if (gpus < job.gpus)
+    at.fail(fmt::format("{} GPUs, but the cluster '{}' has {}", job.gpus, cluster.name, gpus));
+  return nodes;
+}
+
+void check_gpus(const YamlMap& map, const Job& job) {
+  const int nodes = used_nodes(map, job);
+  const auto type = std::size_t(job.precision.compute);
+  for (int node = 0; node < nodes; ++node) {
+    const NodeType& used =
+        job.cluster.node_types[std::size_t(job.cluster.type_of_node[std::size_t(node)])];
+    if (job.price && used.gpu.arch != "cpu" && job.price->gpus_per_node != used.gpus)
+      place(map, {"price"})
+          .fail(fmt::format("the price is for nodes of {} GPUs, but the node '{}' has {}",
+                            job.price->gpus_per_node, used.name, used.gpus));
+    // Times of a synthetic model do not depend on the GPU.
+    if (used.gpu.peak[type] || job.model.family->name == "synthetic") continue;
+    std::string known;
+    for (std::size_t i = 0; i < kDTypeNames.size(); ++i)
+      if (used.gpu.peak[i]) known += fmt::format("{}{}", known.empty() ? "" : ", ", kDTypeNames[i]);
+    place(map, {"precision", "compute"})
+        .fail(fmt::format("the GPU '{}' has no peak for {}, only for {}", used.gpu.name,
+                          kDTypeNames[type], known));
+  }
+}
+
+void check_price(const YamlMap& map, const Job& job) {
+  if (!job.price) return;
+  const bool has_rate = job.market == Market::OnDemand ? job.price->on_demand.has_value()
+                                                       : job.price->spot.has_value();
+  if (!has_rate)
+    place(map, {"price"})
+        .fail(fmt::format("the price has no {0} rate (market: {0})",
+                          name_of(kMarketNames, job.market)));
+}
+
+void check_batch(const YamlMap& map, const Job& job) {
+  const std::int64_t together = std::int64_t{job.batch.micro} * job.parallel.data;
+  if (job.batch.global % together != 0)
+    place(map, {"batch", "global"})
+        .fail(fmt::format("{} samples are no multiple of micro {} x data {} = {}", job.batch.global,
+                          job.batch.micro, job.parallel.data, together));
+  const std::int64_t actions = std::int64_t{job.micro_batches()} * job.parallel.virtual_stages;
+  if (actions > kMostActions)
+    place(map, {"batch", "global"})
+        .fail(fmt::format("{} micro-batches x {} virtual stages; the most is {}",
+                          job.micro_batches(), job.parallel.virtual_stages, kMostActions));
+}
+
+void check_schedule_limits(const YamlMap& map, const Job& job) {
+  const ScheduleFamily* schedule = find_schedule(job.schedule);
+  const Parallelism& parallel = job.parallel;
+  const std::string why =
+      schedule->limits(parallel.pipeline, job.micro_batches(), parallel.virtual_stages);
+  if (!why.empty())
+    place(map, {"schedule"})
+        .fail(fmt::format("'{}' with pipeline {}, virtual_stages {} and {} micro-batches: {}",
+                          job.schedule, parallel.pipeline, parallel.virtual_stages,
+                          job.micro_batches(), why));
+}
+
+void resolve_layers(const YamlMap& map, Job& job) {
+  const std::int64_t stages = std::int64_t{job.parallel.pipeline} * job.parallel.virtual_stages;
+  const auto layers = std::int64_t(job.model.layers.size());
+  const YamlValue at = place(map, {"parallel", "layers_per_stage"});
+  if (stages > layers)
+    place(map, {"parallel"})
+        .fail(fmt::format("{} stages (pipeline x virtual_stages), but the model has {} layers",
+                          stages, layers));
+  if (!job.layers_per_stage.empty()) {
+    const std::int64_t sum =
+        std::accumulate(job.layers_per_stage.begin(), job.layers_per_stage.end(), std::int64_t{0});
+    if (std::int64_t(job.layers_per_stage.size()) != stages)
+      at.fail(fmt::format("{} numbers for {} stages (pipeline x virtual_stages)",
+                          job.layers_per_stage.size(), stages));
+    if (sum != layers)
+      at.fail(fmt::format("the sum is {}, but the model has {} layers, embedding and head included",
+                          sum, layers));
+    return;
+  }
+  job.layers_per_stage = split_layers(job.model, int(stages));
+  const auto& split = job.layers_per_stage;
+  if (!split.empty() && std::find(split.begin(), split.end(), 0) == split.end()) return;
+  const auto blocks = std::count_if(job.model.layers.begin(), job.model.layers.end(),
+                                    [](const Layer& l) { return l.kind == LayerKind::Block; });
+  place(map, {"parallel"})
+      .fail(fmt::format("{} blocks of the model do not divide into {} stages "
+                        "(pipeline x virtual_stages); layers_per_stage can say how",
+                        blocks, stages));
+}
+
+void check_slice(const YamlMap& map, const Job& job) {
+  const Slice slice = job.slice();
+  const std::string why = job.model.family->slice_limits(job.model, slice);
+  if (why.empty()) return;
+  Slice whole = slice;
+  whole.tensor = 1;
+  const bool is_tensor = job.model.family->slice_limits(job.model, whole).empty();
+  place(map, is_tensor ? std::initializer_list<std::string_view>{"parallel", "tensor"}
+                       : std::initializer_list<std::string_view>{"batch", "sequence"})
+      .fail(why);
+}
+
+}  // namespace
+
+void check_job(const YamlMap& map, Job& job) {
+  check_ranks(map, job);
+  check_gpus(map, job);
+  check_price(map, job);
+  check_batch(map, job);
+  check_schedule_limits(map, job);
+  resolve_layers(map, job);
+  check_slice(map, job);
+}
+
+}  // namespace windtunnel

@@ -1,0 +1,13 @@
+// Private to config/: what the values of a job must satisfy together.
+#pragma once
+
+#include "config/yaml_file.hpp"
+#include "plan/job.hpp"
+
+namespace windtunnel {
+
+// Fails at the value that is most likely wrong. Fills in `layers_per_stage` if the file leaves it
+// out.
+void check_job(const YamlMap& map, Job& job);
+
+}  // namespace windtunnel

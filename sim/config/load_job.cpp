@@ -1,0 +1,189 @@
+// One training job. What its values must satisfy together is in job_checks.cpp.
+#include <algorithm>
+#include <cmath>
+
+#include "config/job_checks.hpp"
+#include "config/loaders.hpp"
+#include "schedules/schedule.hpp"
+
+namespace windtunnel {
+namespace {
+
+// Larger than any job; products of these stay within 64 bits.
+constexpr std::int64_t kMostRanks = 1 << 20;
+constexpr std::int64_t kLargestBatch = 1 << 24;
+
+void read_fsdp(YamlMap map, Parallelism& parallel) {
+  if (const auto value = map.find("reshard_after_forward"))
+    parallel.reshard_after_forward = value->flag();
+  if (const auto value = map.find("keep_last_layer")) parallel.keep_last_layer = value->flag();
+  if (const auto value = map.find("shard"))
+    parallel.shard_ranks = int(value->integer(1, kMostRanks));
+  map.finish();
+}
+
+std::array<Dimension, 3> read_order(const YamlValue& value) {
+  std::array<Dimension, 3> order{};
+  const std::vector<YamlValue> items = value.items();
+  if (items.size() != order.size()) value.fail("expected [tensor, data, pipeline] in some order");
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    order[i] = items[i].one_of<Dimension>(kDimensionNames);
+    if (std::find(order.begin(), order.begin() + std::ptrdiff_t(i), order[i]) !=
+        order.begin() + std::ptrdiff_t(i))
+      items[i].fail("'" + items[i].text() + "' for the second time");
+  }
+  return order;
+}
+
+void read_parallel(YamlMap map, Job& job) {
+  Parallelism& parallel = job.parallel;
+  const auto read_size = [&](std::string_view key, int& size) {
+    if (const auto value = map.find(key)) size = int(value->integer(1, kMostRanks));
+  };
+  read_size("data", parallel.data);
+  read_size("tensor", parallel.tensor);
+  read_size("pipeline", parallel.pipeline);
+  read_size("virtual_stages", parallel.virtual_stages);
+  if (const auto value = map.find("sequence_parallel")) parallel.sequence_parallel = value->flag();
+  if (const auto value = map.find("zero_stage")) parallel.zero_stage = int(value->integer(0, 3));
+  if (const auto value = map.find("order")) parallel.order = read_order(*value);
+  const auto fsdp = map.find("fsdp"), layers = map.find("layers_per_stage");
+  map.finish();
+  if (fsdp) {
+    if (parallel.zero_stage != 3) fsdp->fail("only zero_stage 3 has these options");
+    read_fsdp(fsdp->map(), parallel);
+  }
+  if (layers)
+    for (const YamlValue& item : layers->items())
+      job.layers_per_stage.push_back(int(item.integer(1, kMostRanks)));
+}
+
+void read_batch(YamlMap map, Job& job) {
+  job.batch.global = int(map.at("global").integer(1, kLargestBatch));
+  job.batch.micro = int(map.at("micro").integer(1, kLargestBatch));
+  if (job.model.family->is_sequence)
+    job.batch.sequence = int(map.at("sequence").integer(1, kLargestBatch));
+  else if (const auto value = map.find("sequence"))
+    value->fail("samples of the family '" + std::string(job.model.family->name) +
+                "' are no sequences");
+  map.finish();
+}
+
+Precision read_precision(const YamlValue& value) {
+  if (!value.is(YamlNode::Kind::Map)) {
+    const DType type = value.one_of<DType>(kDTypeNames);
+    return {type, type};
+  }
+  YamlMap map = value.map();
+  Precision precision;
+  precision.compute = map.at("compute").one_of<DType>(kDTypeNames);
+  precision.gradients = map.at("gradients").one_of<DType>(kDTypeNames);
+  map.finish();
+  return precision;
+}
+
+void read_data_parallel(YamlMap map, DataParallelOptions& options) {
+  const auto first = map.find("first_bucket"), bucket = map.find("bucket");
+  if (bucket) {
+    // PyTorch: a size given by the user is that of the first bucket too.
+    options.bucket = Bytes(bucket->quantity(QuantityKind::ByteSize));
+    options.first_bucket = options.bucket;
+  }
+  if (first) options.first_bucket = Bytes(first->quantity(QuantityKind::ByteSize));
+  if (const auto value = map.find("overlap")) options.overlap = value->flag();
+  if (const auto value = map.find("no_sync")) options.no_sync = value->flag();
+  map.finish();
+}
+
+Noise read_noise(YamlMap map) {
+  Noise noise;
+  noise.seed = std::uint64_t(map.at("seed").integer(0, std::int64_t{1} << 53));
+  const YamlValue amplitude = map.at("amplitude");
+  noise.amplitude = amplitude.quantity(QuantityKind::Percentage, true);
+  if (noise.amplitude >= 1)
+    amplitude.fail("expected less than 100 %, got '" + amplitude.text() + "'");
+  map.finish();
+  return noise;
+}
+
+void read_stragglers(const YamlValue& list, Job& job) {
+  for (const YamlValue& item : list.items()) {
+    YamlMap map = item.map();
+    const YamlValue rank = map.at("rank");
+    const Straggler straggler = {int(rank.integer(0, kMostRanks)), map.at("slowdown").ratio()};
+    map.finish();
+    for (const Straggler& other : job.stragglers)
+      if (other.rank == straggler.rank) rank.fail("rank " + rank.text() + " for the second time");
+    job.stragglers.push_back(straggler);
+  }
+}
+
+// How the step runs on one rank.
+void read_execution(YamlMap& map, Job& job) {
+  if (const auto value = map.find("recompute"))
+    job.recompute = value->one_of<Recompute>(kRecomputeNames);
+  if (const auto value = map.find("attention"))
+    job.attention = value->one_of<AttentionKernel>(kAttentionKernelNames);
+  if (const auto value = map.find("pipeline_transfer"))
+    job.pipeline_transfer = value->one_of<PipelineTransfer>(kPipelineTransferNames);
+  if (const auto value = map.find("optimizer"))
+    job.optimizer = value->one_of<OptimizerKind>(kOptimizerKindNames);
+  if (const auto value = map.find("gradient_clipping")) job.gradient_clipping = value->flag();
+  job.data_parallel.no_sync = job.parallel.zero_stage < 2;
+  if (const auto value = map.find("data_parallel"))
+    read_data_parallel(value->map(), job.data_parallel);
+}
+
+// What is simulated besides the plan: detail, disturbances, money.
+void read_simulation(YamlMap& map, Job& job) {
+  if (const auto value = map.find("fidelity"))
+    job.fidelity = value->one_of<Fidelity>(kFidelityNames);
+  if (const auto value = map.find("stragglers")) read_stragglers(*value, job);
+  if (const auto value = map.find("noise")) job.noise = read_noise(value->map());
+  if (const auto value = map.find("price")) {
+    job.price = read_named(*value, FileKind::Price, read_price);
+    if (value->is(YamlNode::Kind::Scalar)) job.price->name = stem_of(value->node().text);
+  }
+  if (const auto value = map.find("market")) {
+    job.market = value->one_of<Market>(kMarketNames);
+    if (!job.price) value->fail("a market needs a 'price'");
+  }
+  const bool is_sequence = job.model.family->is_sequence;
+  const std::string_view total = is_sequence ? "total_tokens" : "total_samples";
+  const std::string_view other = is_sequence ? "total_samples" : "total_tokens";
+  if (const auto value = map.find(total)) job.total_tokens = value->ratio();
+  if (const auto value = map.find(other))
+    value->fail("this model counts '" + std::string(total) + "'");
+}
+
+Model read_job_model(const YamlValue& value) {
+  if (value.is(YamlNode::Kind::Map)) return read_model(value.map(), "inline");
+  return read_named(value, FileKind::Model, [&](const YamlMap& map) {
+    return read_model(map, file_of_model(named_path(value)));
+  });
+}
+
+}  // namespace
+
+Job read_job(YamlMap map, const std::string& name) {
+  Job job;
+  job.name = name;
+  job.model = read_job_model(map.at("model"));
+  job.cluster = read_named(map.at("cluster"), FileKind::Cluster, read_cluster);
+  job.gpus = int(map.at("gpus").integer(1, kMostRanks));
+  const YamlValue batch = map.at("batch");
+  if (const auto value = map.find("parallel")) read_parallel(value->map(), job);
+  read_batch(batch.map(), job);
+  const bool needs_precision = job.model.family->name != "synthetic";
+  const auto precision = needs_precision ? map.at("precision") : map.find("precision");
+  if (precision) job.precision = read_precision(*precision);
+  const auto schedule = job.parallel.pipeline > 1 ? map.at("schedule") : map.find("schedule");
+  if (schedule) job.schedule = row_of(schedule_table(), *schedule).name;
+  read_execution(map, job);
+  read_simulation(map, job);
+  map.finish();
+  check_job(map, job);
+  return job;
+}
+
+}  // namespace windtunnel

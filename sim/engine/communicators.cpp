@@ -1,0 +1,231 @@
+#include "engine/communicators.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <unordered_map>
+
+#include "base/check.hpp"
+
+namespace windtunnel {
+
+Communicators::Communicators(const Plan& plan, const Cluster& cluster)
+    : plan_(plan), cluster_(cluster) {
+  SIM_CHECK(plan.grid.size() <= int(cluster.gpus.size()), "fewer GPUs than ranks");
+  collect_uses();
+  for (int kind = 0; kind < int(kGroupKindNames.size()); ++kind) lay_group_kind(GroupKind(kind));
+  lay_pairs();
+}
+
+void Communicators::collect_uses() {
+  std::set<CollectiveUse> distinct;
+  for (const Program& program : plan_.programs)
+    for (const Op& op : program.ops)
+      if (op.kind == OpKind::Collective) {
+        distinct.insert({op.group, op.collective, op.bytes});
+        if (op.stream != Stream::Compute) beside_compute_[std::size_t(op.group)] = true;
+      }
+  for (const Block& block : plan_.blocks)
+    for (const BlockPiece& piece : block)
+      if (const auto* collective = std::get_if<TensorCollective>(&piece.piece.what))
+        distinct.insert({GroupKind::Tensor, collective->kind, collective->size});
+  for (const CollectiveUse& use : distinct) {
+    use_index_[use] = int(uses.size());
+    uses.push_back(use);
+  }
+}
+
+int Communicators::use_index(const CollectiveUse& use) const {
+  const auto found = use_index_.find(use);
+  SIM_CHECK(found != use_index_.end(), "a collective that the plan does not have");
+  return found->second;
+}
+
+// Every group of this kind, each once, with the cost of every use on it.
+void Communicators::lay_group_kind(GroupKind kind) {
+  std::vector<int> used;
+  for (int use = 0; use < int(uses.size()); ++use)
+    if (uses[std::size_t(use)].group == kind) used.push_back(use);
+  if (used.empty()) return;
+  std::vector<int>& group_of = group_of_rank_[std::size_t(kind)];
+  group_of.assign(std::size_t(plan_.grid.size()), -1);
+  for (int rank = 0; rank < plan_.grid.size(); ++rank) {
+    if (group_of[std::size_t(rank)] >= 0) continue;
+    const std::vector<int> members = plan_.grid.members(kind, rank);
+    const int group = groups_++;
+    for (const int member : members) group_of[std::size_t(member)] = group;
+    costs_.emplace_back();
+    if (members.size() == 1) continue;
+    for (const int use : used) costs_.back()[use] = cost_of(uses[std::size_t(use)], members, group);
+  }
+}
+
+const CollectiveCost& Communicators::cost(int rank, int use) const {
+  static const CollectiveCost kNothing;
+  const GroupKind kind = uses[std::size_t(use)].group;
+  const auto& costs = costs_[std::size_t(group_of_rank_[std::size_t(kind)][std::size_t(rank)])];
+  const auto found = costs.find(use);
+  return found == costs.end() ? kNothing : found->second;
+}
+
+int Communicators::pair(int sender, int to_pipeline) const {
+  const auto found = pair_index_.find({sender, to_pipeline});
+  SIM_CHECK(found != pair_index_.end(), "no such pair");
+  return found->second;
+}
+
+std::vector<Round> Communicators::rounds(int communicator, Bytes size) const {
+  const Communicator& at = all[std::size_t(communicator)];
+  const Type& type = types[std::size_t(at.type)];
+  if (type.pair) return {};
+  return find_collective(type.algorithm)->rounds(type.kind, shape_of(at.members), size);
+}
+
+void Communicators::lay_pairs() {
+  std::set<std::pair<int, int>> directed;
+  for (const Program& program : plan_.programs)
+    for (const Op& op : program.ops)
+      if (op.kind == OpKind::Send) directed.insert({program.pipeline, op.peer});
+  for (const auto& [from, to] : directed) {
+    types.push_back({.pair = true, .from = from, .to = to});
+    for (int rank = 0; rank < plan_.grid.size(); ++rank) {
+      Coordinates at = plan_.grid.coordinates(rank);
+      if (at.pipeline != from) continue;
+      at.pipeline = to;
+      const std::vector<int> members = {rank, plan_.grid.rank(at)};
+      const Phase phase{.edges = {{0, 1}}, .bytes_per_edge = Bytes(1)};
+      pair_index_[{rank, to}] = int(all.size());
+      all.push_back({int(types.size()) - 1, groups_++, members, {phase_on_links(phase, members)}});
+    }
+  }
+}
+
+// ---- algorithms on links ------------------------------------------------------------------------
+
+Group Communicators::shape_of(const std::vector<int>& members) const {
+  Group shape;
+  for (const int rank : members)
+    shape.node_of_member.push_back(cluster_.gpus[std::size_t(rank)].node);
+  if (shape.nodes() > 1) {
+    const int nics = cluster_.node_type(shape.node_of_member.front()).nics;
+    shape.rails = std::clamp(nics, 1, shape.ranks_per_node());
+  }
+  return shape;
+}
+
+// A communicator that uses a part of a node's NICs gets that part of the channels.
+NcclGraph Communicators::nccl_graph(const std::vector<int>& members, const Group& shape) const {
+  const NodeType& node = cluster_.node_type(shape.node_of_member.front());
+  SIM_CHECK(node.nccl.has_value(), "no NCCL graph for node type " + node.name);
+  const std::string& arch = cluster_.gpu_spec(members.front()).arch;
+  int channels = node.nccl->channels;
+  if (shape.nodes() > 1 && node.nics > 0)
+    channels = std::max(1, channels * shape.rails / node.nics);
+  return {.arch = arch == "volta"       ? NcclArch::Volta
+                  : arch == "hopper"    ? NcclArch::Hopper
+                  : arch == "blackwell" ? NcclArch::Blackwell
+                                        : NcclArch::Ampere,
+          .intra = node.interconnect == "nvlink_switch" ? NcclLink::NvLink : NcclLink::Pci,
+          .channels = channels,
+          .channel_intra = node.nccl->channel_intra,
+          .channel_inter = node.nccl->channel_inter,
+          .amd_cpu = node.nccl->amd_cpu,
+          .nvls = node.nccl->nvls};
+}
+
+CommunicatorPhase Communicators::phase_on_links(const Phase& phase,
+                                                const std::vector<int>& members) const {
+  CommunicatorPhase laid{.share = phase.bytes_per_edge.value, .rounds = phase.rounds};
+  std::unordered_map<int, int> times;
+  for (const Edge& edge : phase.edges) {
+    const Route route =
+        cluster_.route(members[std::size_t(edge.from)], members[std::size_t(edge.to)]);
+    for (const int link : route.links) ++times[link];
+    laid.latency = std::max(laid.latency, route.latency);
+  }
+  for (const auto& [link, count] : times) laid.uses.push_back({link, count});
+  std::sort(laid.uses.begin(), laid.uses.end(),
+            [](const LinkUse& a, const LinkUse& b) { return a.link < b.link; });
+  return laid;
+}
+
+int Communicators::find_or_lay(const CollectiveUse& use, const std::string& algorithm,
+                               const std::vector<int>& members, const Group& shape, int group) {
+  const auto [found, is_new] = laid_.try_emplace({group, algorithm, use.kind}, int(all.size()));
+  if (!is_new) return found->second;
+  const auto same = [&](const Type& type) {
+    return !type.pair && type.group == use.group && type.kind == use.kind &&
+           type.algorithm == algorithm;
+  };
+  auto type = std::find_if(types.begin(), types.end(), same);
+  if (type == types.end()) {
+    types.push_back({.group = use.group,
+                     .kind = use.kind,
+                     .algorithm = algorithm,
+                     .beside_compute = beside_compute_[std::size_t(use.group)]});
+    type = types.end() - 1;
+  }
+  Communicator communicator{int(type - types.begin()), group, members, {}};
+  for (const Phase& phase : find_collective(algorithm)->phases(use.kind, shape, Bytes(1)))
+    communicator.phases.push_back(phase_on_links(phase, members));
+  all.push_back(std::move(communicator));
+  return found->second;
+}
+
+namespace {
+
+// Bytes on the wire per byte of data. LL sends 8 bytes with 4 bytes of flag each 4, LL128 8 of each
+// 128. Source: NCCL 2.30.7, src/device/prims_ll.h and prims_ll128.h.
+double wire_overhead(NcclProtocol protocol) {
+  switch (protocol) {
+    case NcclProtocol::LL:
+      return 2;
+    case NcclProtocol::LL128:
+      return 128.0 / 120;
+    case NcclProtocol::Simple:
+      return 1;
+  }
+  return 1;
+}
+
+}  // namespace
+
+CollectiveCost Communicators::cost_of(const CollectiveUse& use, const std::vector<int>& members,
+                                      int group) {
+  const Group shape = shape_of(members);
+  const Communication& communication = cluster_.spec.communication;
+  CollectiveCost cost;
+  const bool by_nccl =
+      communication.model == CommunicationModel::Nccl && use.kind != CollectiveKind::AllToAll;
+  if (!by_nccl) {
+    std::string algorithm =
+        communication.model == CommunicationModel::Nccl ? "pairwise" : communication.algorithm;
+    const CollectiveAlgorithm* row = find_collective(algorithm);
+    SIM_CHECK(row != nullptr, "unknown collective algorithm " + algorithm);
+    // An algorithm that cannot do this collective leaves it to the ring, or to pairwise exchange.
+    if (!row->supports(use.kind, shape))
+      algorithm = use.kind == CollectiveKind::AllToAll ? "pairwise" : "ring";
+    cost.communicator = find_or_lay(use, algorithm, members, shape, group);
+    for (const CommunicatorPhase& phase : all[std::size_t(cost.communicator)].phases)
+      cost.steps.push_back({phase.latency * phase.rounds, use.size * phase.share, Rate(0)});
+    return cost;
+  }
+  const NcclCost nccl =
+      nccl_choice(nccl_graph(members, shape), use.kind, shape.size(), shape.nodes(), use.size);
+  const std::string algorithm = nccl.algorithm == NcclAlgorithm::Ring   ? "ring"
+                                : nccl.algorithm == NcclAlgorithm::Tree ? "tree"
+                                                                        : "nvls";
+  cost.communicator = find_or_lay(use, algorithm, members, shape, group);
+  // NCCL's latency is paid once; its bandwidth is the most that an edge's flow gets. Wires see the
+  // protocol's overhead too.
+  const auto& phases = all[std::size_t(cost.communicator)].phases;
+  const Seconds lone = use.size / nccl.algorithm_bandwidth / double(phases.size());
+  for (const CommunicatorPhase& phase : phases) {
+    const Bytes bytes = use.size * phase.share * wire_overhead(nccl.protocol);
+    cost.steps.push_back(
+        {nccl.latency / double(phases.size()), bytes, Rate(bytes.value / lone.value)});
+  }
+  return cost;
+}
+
+}  // namespace windtunnel

@@ -1,0 +1,104 @@
+// The communicators of a Plan laid on the links of a Cluster: who takes part, over which links each
+// phase of an algorithm flows, and what a collective of some size costs on it.
+#pragma once
+
+#include <array>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/units.hpp"
+#include "cluster/cluster.hpp"
+#include "collectives/collective.hpp"
+#include "collectives/nccl_model.hpp"
+#include "engine/network.hpp"
+#include "plan/plan.hpp"
+
+namespace windtunnel {
+
+// One phase of an algorithm on links. Every edge carries `share` of the collective's size.
+struct CommunicatorPhase {
+  std::vector<LinkUse> uses;  // cluster links, ascending
+  Seconds latency;            // of the slowest edge, one message
+  double share = 1;
+  int rounds = 1;
+};
+
+// A set of ranks with one algorithm for one kind of collective; or a directed pair of pipeline
+// neighbours.
+struct Communicator {
+  int type = 0;              // index into Communicators::types
+  int group = -1;            // communicators over the same ranks have the same group
+  std::vector<int> members;  // ranks; a pair is {sender, receiver}
+  std::vector<CommunicatorPhase> phases;
+};
+
+// What a collective of one size is to the simulation: phases one after the other on a communicator.
+struct CollectiveStep {
+  Seconds latency;  // paid before the flow
+  Bytes bytes;      // of every edge, protocol overhead included
+  Rate limit;       // of one edge's flow; 0: the links alone
+};
+struct CollectiveCost {
+  int communicator = -1;  // -1: a group of one, nothing to do
+  std::vector<CollectiveStep> steps;
+};
+
+// A distinct collective of the plan.
+struct CollectiveUse {
+  GroupKind group = GroupKind::Data;
+  CollectiveKind kind = CollectiveKind::AllReduce;
+  Bytes size;
+  auto operator<=>(const CollectiveUse&) const = default;
+};
+
+class Communicators {
+ public:
+  Communicators(const Plan& plan, const Cluster& cluster);
+
+  struct Type {
+    bool pair = false;
+    GroupKind group = GroupKind::Data;
+    CollectiveKind kind = CollectiveKind::AllReduce;
+    std::string algorithm;
+    int from = 0, to = 0;  // pipeline coordinates of a pair
+    bool beside_compute =
+        true;  // may flow while its members compute; false: it holds their streams
+  };
+  std::vector<Type> types;
+  std::vector<Communicator> all;
+  std::vector<CollectiveUse> uses;
+
+  int use_index(const CollectiveUse& use) const;
+  // The cost of a use for the group that a rank is in.
+  const CollectiveCost& cost(int rank, int use) const;
+  // Every send of every round of a collective of this size on a communicator; empty for a pair and
+  // for algorithms without rounds.
+  std::vector<Round> rounds(int communicator, Bytes size) const;
+  // The pair that carries messages from a rank to the same place of another pipeline coordinate.
+  int pair(int sender, int to_pipeline) const;
+
+ private:
+  void collect_uses();
+  void lay_group_kind(GroupKind kind);
+  void lay_pairs();
+  int lay(int type, int group, const std::vector<int>& members, const Group& shape);
+  CollectiveCost cost_of(const CollectiveUse& use, const std::vector<int>& members, int group);
+  int find_or_lay(const CollectiveUse& use, const std::string& algorithm,
+                  const std::vector<int>& members, const Group& shape, int group);
+  Group shape_of(const std::vector<int>& members) const;
+  NcclGraph nccl_graph(const std::vector<int>& members, const Group& shape) const;
+  CommunicatorPhase phase_on_links(const Phase& phase, const std::vector<int>& members) const;
+
+  const Plan& plan_;
+  const Cluster& cluster_;
+  std::map<CollectiveUse, int> use_index_;
+  std::array<bool, kGroupKindNames.size()> beside_compute_{};
+  std::map<std::pair<int, int>, int> pair_index_;  // sender, pipeline coordinate of the receiver
+  std::map<std::tuple<int, std::string, CollectiveKind>, int> laid_;  // group, algorithm, kind
+  std::array<std::vector<int>, kGroupKindNames.size()> group_of_rank_;
+  std::vector<std::map<int, CollectiveCost>> costs_;  // by group: use -> cost
+  int groups_ = 0;
+};
+
+}  // namespace windtunnel

@@ -1,0 +1,472 @@
+#include "engine/machine.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "base/check.hpp"
+
+namespace windtunnel {
+
+namespace {
+
+enum class Event : std::uint8_t {
+  ComputeDone,   // a: rank
+  StepLatency,   // a: channel
+  FlowDone,      // a: channel
+  SendLatency,   // a: transfer
+  TransferDone,  // a: transfer
+};
+
+Token token_of(Event event, std::size_t index) {
+  return (Token(event) << 56) | Token(index);
+}
+
+// What does not change between ranks of one program.
+struct ProgramIndex {
+  std::array<std::vector<int>, kStreams> order;           // by stream: ops in program order
+  std::vector<int> waits;                                 // by op: how many ops it waits for
+  std::vector<std::vector<int>> dependents;               // by op: ops that wait for it
+  std::map<std::tuple<Purpose, int, int>, int> receives;  // message -> op
+
+  explicit ProgramIndex(const Program& program)
+      : waits(program.ops.size()), dependents(program.ops.size()) {
+    for (int i = 0; i < int(program.ops.size()); ++i) {
+      const Op& op = program.ops[std::size_t(i)];
+      order[std::size_t(op.stream)].push_back(i);
+      waits[std::size_t(i)] = int(op.after.size());
+      for (const int before : op.after) dependents[std::size_t(before)].push_back(i);
+      if (op.kind == OpKind::Receive) receives[{op.purpose, op.stage, op.micro_batch}] = i;
+    }
+  }
+};
+
+struct RankState {
+  std::vector<int> waits;  // by op: how many it still waits for
+  std::array<int, kStreams> position{};
+  std::array<bool, kStreams> busy{};
+  std::array<Seconds, kStreams> started{};
+  std::vector<bool> arrived;  // by op: a message that came before its blocking receive
+  // The compute op under way.
+  int op = -1;
+  std::size_t segment = 0;
+  int pending = 0;  // parts of the segment that have not ended
+  Seconds segment_start, communication, recompute;
+};
+
+// The collective under way on a channel.
+struct ChannelState {
+  struct Waiter {
+    int rank = 0, op = 0;
+  };
+  std::vector<Waiter> waiters;
+  const CollectiveCost* cost = nullptr;
+  Bytes size;
+  std::size_t step = 0;  // phase, or round
+  std::vector<Round> rounds;
+  int flows = 0;  // under way
+};
+
+struct Transfer {
+  int rank = 0, op = 0;           // the Send
+  int receiver = 0, receive = 0;  // the Receive
+  int path = 0;
+  Seconds start;
+};
+
+class Machine {
+ public:
+  Machine(const MachineInput& input, Network& network);
+  Trace run();
+
+ private:
+  void handle(Token token);
+  void advance(int rank, Stream stream);
+  void begin(int rank, int op);
+  void finish(int rank, int op, Seconds start);
+  void record(int rank, int op, Seconds start);
+  void release_dependents(int rank, int op);
+
+  void begin_compute(int rank, int op);
+  void begin_segment(int rank);
+  void part_done(int rank);
+
+  void join(int rank, int op, int use);
+  void begin_step(int channel);
+  void start_flows(int channel);
+  void step_done(int channel);
+
+  void begin_send(int rank, int op);
+  void deliver(const Transfer& transfer);
+
+  void later(Seconds delay, Token token);
+  void flow(int path, Bytes bytes, Rate limit, Token token);
+  double noise(int rank, int op, std::size_t segment) const;
+  const Op& op_at(int rank, int op) const { return program_of(rank).ops[std::size_t(op)]; }
+  const Program& program_of(int rank) const {
+    return input_.plan.programs[std::size_t(input_.layout.ranks[std::size_t(rank)].program)];
+  }
+  const ProgramIndex& index_of(int rank) const {
+    return indices_[std::size_t(input_.layout.ranks[std::size_t(rank)].program)];
+  }
+
+  const MachineInput& input_;
+  Network& network_;
+  std::vector<ProgramIndex> indices_;
+  std::vector<RankState> ranks_;
+  std::vector<ChannelState> channels_;
+  std::vector<Transfer> transfers_;
+  std::vector<std::size_t> free_transfers_;
+  std::deque<Token> due_;       // happens now, after what is happening
+  std::vector<Bytes> carried_;  // by path
+  Trace trace_;
+};
+
+Machine::Machine(const MachineInput& input, Network& network) : input_(input), network_(network) {
+  for (const Program& program : input.plan.programs) indices_.emplace_back(program);
+  for (const Layout::Rank& rank : input.layout.ranks) {
+    RankState& state = ranks_.emplace_back();
+    state.waits = indices_[std::size_t(rank.program)].waits;
+    state.arrived.resize(state.waits.size());
+    trace_.ranks.push_back({rank.rank, rank.represented, rank.program, {}});
+    trace_.ranks.back().spans.reserve(state.waits.size());
+  }
+  channels_.resize(input.layout.channels.size());
+  carried_.resize(input.layout.wiring.paths.size());
+}
+
+Trace Machine::run() {
+  for (int rank = 0; rank < int(ranks_.size()); ++rank)
+    for (std::size_t stream = 0; stream < kStreams; ++stream) advance(rank, Stream(stream));
+  const auto drain = [this] {
+    while (!due_.empty()) {
+      const Token token = due_.front();
+      due_.pop_front();
+      handle(token);
+    }
+  };
+  drain();
+  network_.run([&](Token token) {
+    handle(token);
+    drain();
+  });
+  for (std::size_t rank = 0; rank < ranks_.size(); ++rank)
+    SIM_CHECK(trace_.ranks[rank].spans.size() == ranks_[rank].waits.size(),
+              "the plan stopped before its end on rank " + std::to_string(trace_.ranks[rank].rank));
+  trace_.links.resize(input_.layout.wiring.capacities.size());
+  for (std::size_t path = 0; path < carried_.size(); ++path)
+    for (const LinkUse& use : input_.layout.wiring.paths[path])
+      trace_.links[std::size_t(use.link)].bytes += carried_[path] * use.times;
+  return std::move(trace_);
+}
+
+void Machine::handle(Token token) {
+  const std::size_t index = token & ((Token(1) << 56) - 1);
+  constexpr std::uint64_t kEventsPerReport = 1 << 16;
+  if (++trace_.events % kEventsPerReport == 0 && input_.on_progress)
+    input_.on_progress({trace_.events, network_.now()});
+  switch (Event(token >> 56)) {
+    case Event::ComputeDone:
+      part_done(int(index));
+      return;
+    case Event::StepLatency:
+      start_flows(int(index));
+      return;
+    case Event::FlowDone:
+      if (--channels_[index].flows == 0) step_done(int(index));
+      return;
+    case Event::SendLatency: {
+      const Transfer& transfer = transfers_[index];
+      flow(transfer.path, op_at(transfer.rank, transfer.op).bytes, Rate(0),
+           token_of(Event::TransferDone, index));
+      return;
+    }
+    case Event::TransferDone: {
+      const Transfer transfer = transfers_[index];
+      free_transfers_.push_back(index);
+      deliver(transfer);
+      return;
+    }
+  }
+}
+
+void Machine::later(Seconds delay, Token token) {
+  if (delay.value > 0)
+    network_.after(delay, token);
+  else
+    due_.push_back(token);
+}
+
+void Machine::flow(int path, Bytes bytes, Rate limit, Token token) {
+  carried_[std::size_t(path)] += bytes;
+  if (bytes.value > 0)
+    network_.flow(path, bytes, limit, token);
+  else
+    due_.push_back(token);
+}
+
+// ---- streams ------------------------------------------------------------------------------------
+
+// Starts the next op of a stream if the stream is free and nothing is missing.
+void Machine::advance(int rank, Stream stream) {
+  if (stream == Stream::Receive) return;  // messages come as they are sent
+  RankState& state = ranks_[std::size_t(rank)];
+  const std::vector<int>& order = index_of(rank).order[std::size_t(stream)];
+  const int position = state.position[std::size_t(stream)];
+  if (state.busy[std::size_t(stream)] || position == int(order.size())) return;
+  const int op = order[std::size_t(position)];
+  if (state.waits[std::size_t(op)] > 0) return;
+  state.busy[std::size_t(stream)] = true;
+  state.started[std::size_t(stream)] = network_.now();
+  begin(rank, op);
+}
+
+void Machine::begin(int rank, int op) {
+  const Op& what = op_at(rank, op);
+  switch (what.kind) {
+    case OpKind::Compute:
+      begin_compute(rank, op);
+      return;
+    case OpKind::Collective:
+      join(rank, op, input_.communicators.use_index({what.group, what.collective, what.bytes}));
+      return;
+    case OpKind::Send:
+      begin_send(rank, op);
+      return;
+    case OpKind::Receive:  // on an in-order stream: holds it until the message is there
+      if (ranks_[std::size_t(rank)].arrived[std::size_t(op)]) finish(rank, op, network_.now());
+      return;
+  }
+}
+
+void Machine::record(int rank, int op, Seconds start) {
+  RankState& state = ranks_[std::size_t(rank)];
+  Span span{.op = op, .start = start, .end = network_.now()};
+  if (op == state.op) {
+    span.communication = state.communication;
+    span.recompute = state.recompute;
+    state.op = -1;
+  }
+  trace_.ranks[std::size_t(rank)].spans.push_back(span);
+  trace_.end = std::max(trace_.end, span.end);
+}
+
+void Machine::finish(int rank, int op, Seconds start) {
+  const Stream stream = op_at(rank, op).stream;
+  RankState& state = ranks_[std::size_t(rank)];
+  record(rank, op, start);
+  if (stream != Stream::Receive) {
+    state.busy[std::size_t(stream)] = false;
+    ++state.position[std::size_t(stream)];
+  }
+  release_dependents(rank, op);
+  advance(rank, stream);
+}
+
+void Machine::release_dependents(int rank, int op) {
+  for (const int dependent : index_of(rank).dependents[std::size_t(op)])
+    if (--ranks_[std::size_t(rank)].waits[std::size_t(dependent)] == 0)
+      advance(rank, op_at(rank, dependent).stream);
+}
+
+// ---- compute ------------------------------------------------------------------------------------
+
+void Machine::begin_compute(int rank, int op) {
+  RankState& state = ranks_[std::size_t(rank)];
+  state.op = op;
+  state.segment = 0;
+  state.communication = state.recompute = Seconds(0);
+  const std::size_t block = std::size_t(op_at(rank, op).block);
+  const RunnableBlock& runnable = input_.blocks[std::size_t(rank)][block];
+  if (!runnable.merged) {
+    begin_segment(rank);
+    return;
+  }
+  state.communication = runnable.merged->communication;
+  state.recompute = runnable.merged->recompute;
+  state.pending = 1;
+  later(runnable.merged->total, token_of(Event::ComputeDone, std::size_t(rank)));
+}
+
+void Machine::begin_segment(int rank) {
+  RankState& state = ranks_[std::size_t(rank)];
+  const std::size_t block = std::size_t(op_at(rank, state.op).block);
+  const std::vector<Segment>& segments = *input_.blocks[std::size_t(rank)][block].segments;
+  state.segment_start = network_.now();
+  state.pending = 1;  // the kernels; they may take no time
+  Seconds compute;
+  int use = -1;
+  if (state.segment < segments.size()) {
+    const Segment& segment = segments[state.segment];
+    const double factor = noise(rank, state.op, state.segment);
+    compute = segment.compute * factor;
+    state.recompute += segment.recompute * factor;
+    use = segment.use;
+    if (use >= 0) ++state.pending;
+    state.communication -= compute;  // what the segment takes beyond its kernels is communication
+  }
+  later(compute, token_of(Event::ComputeDone, std::size_t(rank)));
+  if (use >= 0) join(rank, state.op, use);
+}
+
+void Machine::part_done(int rank) {
+  RankState& state = ranks_[std::size_t(rank)];
+  if (--state.pending > 0) return;
+  const Seconds start = state.started[std::size_t(Stream::Compute)];
+  const std::size_t block = std::size_t(op_at(rank, state.op).block);
+  const RunnableBlock& runnable = input_.blocks[std::size_t(rank)][block];
+  if (runnable.merged || runnable.segments->empty()) {
+    finish(rank, state.op, start);
+    return;
+  }
+  state.communication += network_.now() - state.segment_start;
+  if (++state.segment < runnable.segments->size())
+    begin_segment(rank);
+  else
+    finish(rank, state.op, start);
+}
+
+// A uniform factor from the seed, the rank, the op and the segment: the same in every run.
+double Machine::noise(int rank, int op, std::size_t segment) const {
+  if (!input_.noise || input_.noise->amplitude == 0) return 1;
+  std::uint64_t x = input_.noise->seed;
+  const auto fold_in = [&x](std::uint64_t value) {  // SplitMix64, as in fold.cpp
+    x += value + 0x9E3779B97F4A7C15ull;
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
+    x ^= x >> 31;
+  };
+  fold_in(std::uint64_t(input_.layout.ranks[std::size_t(rank)].rank));
+  fold_in(std::uint64_t(op));
+  fold_in(segment);
+  const double uniform = double(x >> 11) * 0x1.0p-53;
+  return 1 + input_.noise->amplitude * (2 * uniform - 1);
+}
+
+// ---- collectives --------------------------------------------------------------------------------
+
+void Machine::join(int rank, int op, int use) {
+  const int real_rank = input_.layout.ranks[std::size_t(rank)].rank;
+  const CollectiveCost& cost = input_.communicators.cost(real_rank, use);
+  if (cost.communicator < 0) {  // a group of one
+    if (op_at(rank, op).kind == OpKind::Compute)
+      later(Seconds(0), token_of(Event::ComputeDone, std::size_t(rank)));
+    else
+      finish(rank, op, network_.now());
+    return;
+  }
+  const int channel = input_.layout.channel_of_communicator[std::size_t(cost.communicator)];
+  ChannelState& state = channels_[std::size_t(channel)];
+  state.waiters.push_back({rank, op});
+  if (state.waiters.size() < input_.layout.channels[std::size_t(channel)].members.size()) return;
+  state.cost = &cost;
+  state.size = input_.communicators.uses[std::size_t(use)].size;
+  state.step = 0;
+  state.rounds.clear();
+  if (input_.rounds) state.rounds = input_.communicators.rounds(cost.communicator, state.size);
+  begin_step(channel);
+}
+
+void Machine::begin_step(int channel) {
+  const ChannelState& state = channels_[std::size_t(channel)];
+  Seconds latency;
+  if (state.rounds.empty()) {
+    latency = state.cost->steps[state.step].latency;
+  } else {
+    for (const CollectiveStep& step : state.cost->steps) latency += step.latency;
+    latency = latency / double(state.rounds.size());
+  }
+  later(latency, token_of(Event::StepLatency, std::size_t(channel)));
+}
+
+void Machine::start_flows(int channel) {
+  ChannelState& state = channels_[std::size_t(channel)];
+  const Layout::Channel& wired = input_.layout.channels[std::size_t(channel)];
+  const Token done = token_of(Event::FlowDone, std::size_t(channel));
+  if (state.rounds.empty()) {
+    const CollectiveStep& step = state.cost->steps[state.step];
+    state.flows = 1;
+    flow(wired.path_of_phase[state.step], step.bytes, step.limit, done);
+    return;
+  }
+  // The protocol's overhead on the wire is the same for every byte.
+  const Communicator& communicator =
+      input_.communicators.all[std::size_t(state.cost->communicator)];
+  const CollectiveStep& first = state.cost->steps.front();
+  const double overhead = first.bytes / (state.size * communicator.phases.front().share);
+  const Round& round = state.rounds[state.step];
+  state.flows = int(round.size());
+  for (const Send& send : round)
+    flow(wired.path_of_edge.at({send.from, send.to}), send.bytes * overhead, first.limit, done);
+}
+
+void Machine::step_done(int channel) {
+  ChannelState& state = channels_[std::size_t(channel)];
+  const std::size_t steps = state.rounds.empty() ? state.cost->steps.size() : state.rounds.size();
+  if (++state.step < steps) {
+    begin_step(channel);
+    return;
+  }
+  const std::vector<ChannelState::Waiter> waiters = std::move(state.waiters);
+  state.waiters.clear();
+  for (const auto& [rank, op] : waiters) {
+    const Op& what = op_at(rank, op);
+    if (what.kind == OpKind::Compute)
+      part_done(rank);
+    else
+      finish(rank, op, ranks_[std::size_t(rank)].started[std::size_t(what.stream)]);
+  }
+}
+
+// ---- point to point -----------------------------------------------------------------------------
+
+void Machine::begin_send(int rank, int op) {
+  const Op& what = op_at(rank, op);
+  const int real_rank = input_.layout.ranks[std::size_t(rank)].rank;
+  const int communicator = input_.communicators.pair(real_rank, what.peer);
+  const Layout::Channel& channel =
+      input_.layout
+          .channels[std::size_t(input_.layout.channel_of_communicator[std::size_t(communicator)])];
+  const int receiver = channel.members[1];
+  const auto receive =
+      index_of(receiver).receives.find({what.purpose, what.stage, what.micro_batch});
+  SIM_CHECK(receive != index_of(receiver).receives.end(), "a message that nobody receives");
+  const Transfer transfer{
+      rank, op, receiver, receive->second, channel.path_of_phase.front(), network_.now()};
+  std::size_t slot = transfers_.size();
+  if (free_transfers_.empty()) {
+    transfers_.push_back(transfer);
+  } else {
+    slot = free_transfers_.back();
+    free_transfers_.pop_back();
+    transfers_[slot] = transfer;
+  }
+  const Communicator& pair = input_.communicators.all[std::size_t(communicator)];
+  later(pair.phases.front().latency, token_of(Event::SendLatency, slot));
+}
+
+void Machine::deliver(const Transfer& transfer) {
+  RankState& receiver = ranks_[std::size_t(transfer.receiver)];
+  const Op& receive = op_at(transfer.receiver, transfer.receive);
+  if (receive.stream == Stream::Receive) {
+    finish(transfer.receiver, transfer.receive, transfer.start);
+  } else {
+    receiver.arrived[std::size_t(transfer.receive)] = true;
+    const auto& order = index_of(transfer.receiver).order[std::size_t(receive.stream)];
+    const int position = receiver.position[std::size_t(receive.stream)];
+    const bool waiting = receiver.busy[std::size_t(receive.stream)] &&
+                         order[std::size_t(position)] == transfer.receive;
+    if (waiting)
+      finish(transfer.receiver, transfer.receive, receiver.started[std::size_t(receive.stream)]);
+  }
+  finish(transfer.rank, transfer.op,
+         ranks_[std::size_t(transfer.rank)]
+             .started[std::size_t(op_at(transfer.rank, transfer.op).stream)]);
+}
+
+}  // namespace
+
+Trace run_machine(const MachineInput& input, Network& network) {
+  return Machine(input, network).run();
+}
+
+}  // namespace windtunnel

@@ -1,0 +1,44 @@
+// The state machines that run programs: per simulated rank its streams, per channel the collective
+// under way. Everything that happens is a timer or a flow of the Network; nothing is decided here
+// about which ranks or links exist (layout.hpp) or how long a kernel takes (lower.hpp).
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "engine/layout.hpp"
+#include "engine/lower.hpp"
+#include "engine/simulate.hpp"
+
+namespace windtunnel {
+
+// A block as one span: exact when its collectives have their links for themselves and their members
+// run in lockstep.
+struct MergedBlock {
+  Seconds total, communication, recompute;
+};
+
+// What a block is on one simulated rank: one span, or its segments.
+struct RunnableBlock {
+  std::optional<MergedBlock> merged;
+  const std::vector<Segment>* segments = nullptr;
+};
+
+struct MachineInput {
+  const Plan& plan;
+  const Communicators& communicators;
+  const Layout& layout;
+  // By simulated rank and block of the plan; only the blocks of the rank's own program are set.
+  std::vector<std::vector<RunnableBlock>> blocks;
+  bool rounds = false;  // run collectives round by round
+  std::optional<Noise> noise;
+  std::function<void(const Progress&)> on_progress;
+};
+
+// Runs the plan to its end. The trace has no link names to know: `links` holds simulated links'
+// bytes.
+Trace run_machine(const MachineInput& input, Network& network);
+
+}  // namespace windtunnel

@@ -1,0 +1,132 @@
+// The command line: one verb a task. The only place that prints errors and picks exit codes:
+// 0 done, 1 the machine failed us (a full disk), 2 wrong input.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "config/config_error.hpp"
+#include "config/load.hpp"
+#include "engine/simulate.hpp"
+#include "report/report.hpp"
+
+namespace {
+
+using namespace windtunnel;
+
+constexpr int kDone = 0, kFailed = 1, kWrongInput = 2;
+
+int fail(const std::string& why) {
+  fmt::print(stderr, "error: {}\n", why);
+  return kFailed;
+}
+
+// Standard output may be a full disk or a closed pipe too.
+int printed(const std::string& text) {
+  const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
+  return written && std::fflush(stdout) == 0 ? kDone : fail("cannot write to standard output");
+}
+
+// A line that is rewritten while a long simulation runs; nothing where nobody looks.
+std::function<void(const Progress&)> progress_line() {
+  if (isatty(STDERR_FILENO) == 0) return {};
+  return [](const Progress& progress) {
+    fmt::print(stderr, "\r{:>12} events, {:.3f} s simulated", progress.events,
+               progress.simulated.value);
+    std::fflush(stderr);
+  };
+}
+
+struct Options {
+  std::vector<std::string> files, overrides;
+  std::string job, out;
+  bool allow_oom = false;
+};
+
+int check(const Options& options) {
+  int result = kDone;
+  std::string report;
+  for (const std::string& file : options.files) {
+    try {
+      report += fmt::format("{}: {}, valid\n", file, name_of(kFileKindNames, check_file(file)));
+    } catch (const ConfigError& error) {
+      fmt::print(stderr, "{}\n", error.what());
+      result = kWrongInput;
+    }
+  }
+  const int written = printed(report);
+  return result == kDone ? written : result;
+}
+
+int plan(const Options& options) {
+  return printed(to_text(build_plan(load_job(options.job, options.overrides))));
+}
+
+int simulate_job(const Options& options) {
+  const Job job = load_job(options.job, options.overrides);
+  const Plan plan = build_plan(job);
+  const std::string complaint = memory_complaint(job, plan);
+  if (!complaint.empty() && !options.allow_oom) {
+    fmt::print(stderr, "{}: error: {}\n--allow-oom simulates it all the same\n", options.job,
+               complaint);
+    return kWrongInput;
+  }
+  const Cluster cluster = build_cluster(job.cluster, job.gpus);
+  Conditions conditions = conditions_of(job);
+  conditions.on_progress = progress_line();
+  const Trace trace = simulate(plan, cluster, conditions);
+  if (conditions.on_progress) fmt::print(stderr, "\r{:60}\r", "");
+  const Report report = summarize(job, plan, trace);
+  std::string text = to_text(report, job);
+  if (!options.out.empty()) {
+    const std::string problem = write_outputs(options.out, job, plan, trace, report);
+    if (!problem.empty()) return fail(problem);
+    text += fmt::format("\nwrote {0}/report.json, {0}/ranks.csv, {0}/trace.json\n", options.out);
+  }
+  return printed(text);
+}
+
+int run(int argc, char** argv) {
+  Options options;
+  CLI::App app("Windtunnel predicts distributed deep-learning training before anyone pays for it.",
+               "windtunnel");
+  app.require_subcommand(1);
+
+  CLI::App* check_verb = app.add_subcommand("check", "Validate YAML files, nothing else");
+  check_verb->add_option("FILE", options.files, "GPU, node, cluster, price, model or job files")
+      ->required();
+
+  CLI::App* plan_verb = app.add_subcommand("plan", "Print what every rank does, as text");
+  CLI::App* simulate_verb = app.add_subcommand("simulate", "Predict one training step");
+  for (CLI::App* verb : {plan_verb, simulate_verb}) {
+    verb->add_option("JOB", options.job, "job file")->required();
+    verb->add_option("--set", options.overrides, "path=value overrides a key of the job")
+        ->allow_extra_args(false)
+        ->take_all();
+  }
+  simulate_verb->add_option("--out", options.out, "folder for report.json, ranks.csv, trace.json");
+  simulate_verb->add_flag("--allow-oom", options.allow_oom, "simulate a job that does not fit");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kDone : kWrongInput;
+  }
+  try {
+    if (check_verb->parsed()) return check(options);
+    if (plan_verb->parsed()) return plan(options);
+    return simulate_job(options);
+  } catch (const ConfigError& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return kWrongInput;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return run(argc, argv);
+}

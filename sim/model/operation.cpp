@@ -1,0 +1,104 @@
+#include "model/operation.hpp"
+
+#include <algorithm>
+
+namespace windtunnel {
+namespace {
+
+void append(std::vector<Piece>& to, const std::vector<Piece>& pieces) {
+  to.insert(to.end(), pieces.begin(), pieces.end());
+}
+
+}  // namespace
+
+Operation elementwise_operation(std::string_view name, Work forward, Work backward, Bytes saved) {
+  Operation op;
+  op.forward = {{name, forward}};
+  op.backward = {{name, backward}};
+  op.backward_input = op.backward;
+  op.saved = saved;
+  return op;
+}
+
+Operation linear_operation(const GemmNames& names, std::int64_t rows, std::int64_t in,
+                           std::int64_t out, DType type, bool has_input_gradient) {
+  const Piece input_gradient = {names.input_gradient, matmul(rows, in, out, type)};
+  const Piece weight_gradient = {names.weight_gradient, matmul(out, in, rows, type)};
+  Operation op;
+  op.forward = {{names.forward, matmul(rows, out, in, type)}};
+  if (has_input_gradient) op.backward_input = {input_gradient};
+  op.backward_weight = {weight_gradient};
+  op.backward = op.backward_input;
+  append(op.backward, op.backward_weight);
+  op.saved = Bytes(activation_bytes(type) * double(rows) * double(in));
+  op.forward_flops = Flops(2.0 * double(rows) * double(in) * double(out));
+  op.backward_flops = (has_input_gradient ? 2 : 1) * op.forward_flops;
+  return op;
+}
+
+Operation convolution_operation(const GemmNames& names, const Convolution& shape, DType type,
+                                bool has_input_gradient) {
+  const double samples = double(shape.samples), kernel = double(shape.kernel * shape.kernel);
+  const double in = samples * double(shape.in_channels * shape.in_size * shape.in_size);
+  const double out = samples * double(shape.out_channels * shape.out_size * shape.out_size);
+  const double weights = double(shape.in_channels * shape.out_channels) * kernel;
+  Work work = {.op = OpClass::Convolution};
+  work.flops = Flops(2 * out * double(shape.in_channels) * kernel);
+  work.bytes = Bytes(bytes_of(type) * (in + out + weights));
+  Operation op;
+  op.forward = {{names.forward, work}};
+  if (has_input_gradient) op.backward_input = {{names.input_gradient, work}};
+  op.backward_weight = {{names.weight_gradient, work}};
+  op.backward = op.backward_input;
+  append(op.backward, op.backward_weight);
+  op.saved = Bytes(activation_bytes(type) * in);
+  op.forward_flops = work.flops;
+  op.backward_flops = (has_input_gradient ? 2 : 1) * work.flops;
+  return op;
+}
+
+Operation relu_operation(std::string_view name, double elements, DType type) {
+  const Bytes bytes(activation_bytes(type) * elements);
+  return elementwise_operation(name, elementwise(2 * bytes), elementwise(3 * bytes), Bytes(0));
+}
+
+Operation classification_loss(std::int64_t samples, std::int64_t classes) {
+  const Bytes logits(4.0 * double(samples) * double(classes));
+  Work forward = elementwise(2 * logits), backward = elementwise(4 * logits);
+  forward.kernels = backward.kernels = 2;
+  return elementwise_operation("loss", forward, backward, Bytes(0));
+}
+
+LayerWork assembled_layer(const std::vector<Operation>& operations, LayerKind kind, Bytes input,
+                          Bytes output, Recompute recompute) {
+  LayerWork work;
+  work.output = output;
+  Bytes saved, droppable;
+  std::vector<Piece> selective;
+  for (const Operation& op : operations) {
+    append(work.forward, op.forward);
+    saved += op.saved;
+    droppable += op.droppable;
+    if (op.droppable > Bytes(0)) append(selective, op.forward);
+    work.forward_flops += op.forward_flops;
+    work.backward_flops += op.backward_flops;
+    work.causal_saving += op.causal_saving;
+  }
+  for (auto op = operations.rbegin(); op != operations.rend(); ++op) {
+    append(work.backward, op->backward);
+    append(work.backward_input, op->backward_input);
+    append(work.backward_weight, op->backward_weight);
+  }
+  work.activation = saved;
+  if (kind == LayerKind::Block && recompute == Recompute::Full) {
+    work.recompute = work.forward;
+    work.activation = std::min(saved, input);
+  } else if (kind == LayerKind::Block && recompute == Recompute::Selective) {
+    work.recompute = selective;
+    work.activation = saved - droppable;
+  }
+  work.recompute_buffer = saved - work.activation;
+  return work;
+}
+
+}  // namespace windtunnel

@@ -1,0 +1,69 @@
+// One operation of a layer, said once: what it runs in each pass, what it keeps for the backward
+// pass and what it counts for MFU. A layer is a list of operations in forward order.
+//
+// Bytes: every operand is read or written once; what stays in cache from one kernel to the next is
+// not modelled. Biases ride in the GEMMs (forward and weight-gradient epilogues, as cuBLASLt and
+// TransformerEngine do). Statistics of norms and gradients of their scales are too small to count.
+// Kernels: the launches of an eager framework with the usual fusions, named at each operation.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "model/model.hpp"
+
+namespace windtunnel {
+
+struct Operation {
+  std::vector<Piece> forward, backward, backward_input, backward_weight;
+  Bytes saved;      // kept from its forward to its backward
+  Bytes droppable;  // part of `saved` that Recompute::Selective drops, to run forward again
+  Flops forward_flops, backward_flops, causal_saving;  // as LayerWork counts them
+};
+
+// Names of a linear's or convolution's kernels; static text.
+struct GemmNames {
+  std::string_view forward, input_gradient, weight_gradient;
+};
+
+// Bytes of an activation element. Fp8 is for GEMM operands only: TransformerEngine keeps the
+// residual stream, norms and communication in bf16, and so do we.
+constexpr double activation_bytes(DType type) {
+  return type == DType::Fp8 ? 2 : bytes_of(type);
+}
+
+// No parameters worth a pass of their own: the whole backward belongs to the input half, as zero
+// bubble splits only linears and convolutions. Source: Qi et al. 2024, arXiv:2401.10241.
+Operation elementwise_operation(std::string_view name, Work forward, Work backward, Bytes saved);
+
+// y[rows, out] = x[rows, in] w[in, out], all of it on this rank. Without an input gradient it is
+// the first operation of a network.
+Operation linear_operation(const GemmNames& names, std::int64_t rows, std::int64_t in,
+                           std::int64_t out, DType type, bool has_input_gradient = true);
+
+// A square convolution with bias or without, on `in_size` x `in_size` images. Reads image and
+// weights, writes the output; gradients likewise.
+struct Convolution {
+  std::int64_t samples = 1, in_channels = 0, out_channels = 0, kernel = 1, in_size = 0,
+               out_size = 0;
+};
+Operation convolution_operation(const GemmNames& names, const Convolution& shape, DType type,
+                                bool has_input_gradient = true);
+
+// ReLU in place: forward reads and writes; backward reads its output and dY, and writes dX. Its
+// output is the next operation's input, which counts it as kept.
+Operation relu_operation(std::string_view name, double elements, DType type);
+
+// Softmax cross entropy on fp32 logits: log-softmax reads and writes them, the loss picks one of
+// each row. Backward: the loss writes a gradient, log-softmax reads it and its output and writes
+// another.
+Operation classification_loss(std::int64_t samples, std::int64_t classes);
+
+// The operations in forward order, their backwards in reverse order, and what `recompute` runs
+// again: full recomputation keeps the layer's `input` alone and runs the whole forward again,
+// collectives included; selective recomputation the operations that have something droppable. Only
+// blocks recompute.
+LayerWork assembled_layer(const std::vector<Operation>& operations, LayerKind kind, Bytes input,
+                          Bytes output, Recompute recompute);
+
+}  // namespace windtunnel

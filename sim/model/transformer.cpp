@@ -1,0 +1,348 @@
+#include "model/transformer.hpp"
+
+#include <utility>
+
+namespace windtunnel {
+namespace {
+
+constexpr GemmNames kQkv = {"qkv", "qkv.input_gradient", "qkv.weight_gradient"};
+constexpr GemmNames kProjection = {"projection", "projection.input_gradient",
+                                   "projection.weight_gradient"};
+constexpr GemmNames kMlpIn = {"mlp_in", "mlp_in.input_gradient", "mlp_in.weight_gradient"};
+constexpr GemmNames kMlpOut = {"mlp_out", "mlp_out.input_gradient", "mlp_out.weight_gradient"};
+constexpr GemmNames kLogits = {"logits", "logits.input_gradient", "logits.weight_gradient"};
+
+Work elementwise_kernels(double bytes, int kernels) {
+  Work work = elementwise(Bytes(bytes));
+  work.kernels = kernels;
+  return work;
+}
+
+Piece collective(std::string_view name, CollectiveKind kind, Bytes size,
+                 bool overlaps_next = false) {
+  return {name, TensorCollective{kind, size, overlaps_next}};
+}
+
+// Gate and up enter, their product leaves: 3 e f forward. Backward reads dY, gate and up and writes
+// two gradients: 5 e f. Fused, so that only gate and up are kept.
+Operation swiglu(const TransformerSlice& slice, std::int64_t ffn) {
+  const double bytes = slice.element * double(slice.tokens) * double(ffn) / slice.tensor;
+  return elementwise_operation("swiglu", elementwise_kernels(3 * bytes, 1),
+                               elementwise_kernels(5 * bytes, 1), Bytes(2 * bytes));
+}
+
+// Rotary position embedding of Q and K in place, one kernel each; its backward rotates back and
+// needs nothing kept.
+Operation rotary(const TransformerSlice& slice, const BlockShape& shape) {
+  const double elements =
+      double(slice.tokens) * double((shape.heads + shape.kv_heads) * shape.head_size);
+  const Work work = elementwise_kernels(2 * slice.element * elements / slice.tensor, 2);
+  return elementwise_operation("rotary", work, work, Bytes(0));
+}
+
+Operation dropout(const TransformerSlice& slice, std::string_view name) {
+  const double n = slice.local_elements();
+  const Work work = elementwise_kernels((2 * slice.element + 1) * n, 1);
+  return elementwise_operation(name, work, work, Bytes(n));
+}
+
+// A learned embedding added to the hidden state: looked up and added (two kernels, 3 e n); its
+// gradient is a sum of the hidden state's over the batch.
+Operation added_embedding(const TransformerSlice& slice) {
+  const double bytes = slice.local_hidden().value;
+  Operation op;
+  op.forward = {{"embedding.add", elementwise_kernels(3 * bytes, 2)}};
+  op.backward_weight = {{"embedding.add", elementwise_kernels(bytes, 1)}};
+  op.backward = op.backward_weight;
+  return op;
+}
+
+// Forward: 8-byte token ids read, rows read, hidden states written. Megatron-LM with t > 1 first
+// finds the ids that this rank has (3 kernels), shifts them (2), clears the others (1), and clears
+// the others' rows afterwards (1).
+// Backward: the gradient table is cleared (e V h / t), rows of dY are read and written to it.
+Operation word_lookup(const TransformerSlice& slice, std::int64_t vocab) {
+  const bool splits = slice.tensor > 1;
+  const Bytes whole = slice.whole_hidden();
+  const Bytes ids(8.0 * double(slice.tokens));
+  const double table = slice.element * double(vocab) * double(slice.hidden) / slice.tensor;
+  const Work forward = {
+      .op = OpClass::Embedding, .bytes = ids + 2 * whole, .kernels = splits ? 8 : 1};
+  const Work backward = {
+      .op = OpClass::Embedding, .bytes = ids + 2 * whole + Bytes(table), .kernels = 2};
+  Operation op;
+  op.forward = {{"embedding", forward}};
+  if (splits) {
+    const auto kind =
+        slice.splits_sequence ? CollectiveKind::ReduceScatter : CollectiveKind::AllReduce;
+    op.forward.push_back(collective("embedding.sum", kind, whole));
+  }
+  if (slice.splits_sequence)
+    op.backward_weight = {collective("embedding.gather", CollectiveKind::AllGather, whole)};
+  op.backward_weight.push_back({"embedding.weight_gradient", backward});
+  op.backward = op.backward_weight;
+  op.saved = ids;
+  return op;
+}
+
+// Passes of Megatron-LM's vocab_parallel_cross_entropy over the fp32 logits, in bytes a logit.
+// Forward: cast (e + 4), maximum 4, subtraction in place 8, exponential in place 8, sum 4, division
+// in place 8. Backward: scaling in place 8, cast (4 + e). The kernels on b s numbers (masks,
+// gathers, logarithm) count as launches only: 18 forward and 7 backward in all.
+Operation cross_entropy(const TransformerSlice& slice, std::int64_t vocab) {
+  const double logits = double(slice.tokens) * double(vocab) / slice.tensor;
+  const double cast = slice.element == 4 ? 0 : slice.element + 4;
+  const Piece reduce =
+      collective("loss.sum", CollectiveKind::AllReduce, Bytes(4.0 * double(slice.tokens)));
+  Operation op;
+  op.forward.push_back({"loss.maximum", elementwise_kernels((cast + 4) * logits, 2)});
+  if (slice.tensor > 1) op.forward.push_back(reduce);
+  op.forward.push_back({"loss.exponentials", elementwise_kernels(20 * logits, 13)});
+  if (slice.tensor > 1) op.forward.insert(op.forward.end(), {reduce, reduce});
+  op.forward.push_back({"loss.normalize", elementwise_kernels(8 * logits, 3)});
+  op.backward = {{"loss", elementwise_kernels((8 + cast) * logits, 7)}};
+  op.backward_input = op.backward;
+  return op;
+}
+
+struct CoreBytes {
+  double forward = 0, backward = 0, kept = 0;
+};
+
+// Bytes of attention that grow with scores or heads, without Q, K, V, O; see attention_core.
+CoreBytes score_bytes(const TransformerSlice& slice, const BlockShape& shape) {
+  const double e = slice.element;
+  const double rows = double(slice.tokens) * double(shape.heads) / slice.tensor;
+  // Flash: the fp32 log-sum-exp of each row of scores.
+  if (slice.attention == AttentionKernel::Flash) return {4 * rows, 4 * rows, 4 * rows};
+  const double scores = rows * double(slice.sequence);
+  if (shape.dropout) return {(6 * e + 1) * scores, (9 * e + 1) * scores, (2 * e + 1) * scores};
+  return {4 * e * scores, 7 * e * scores, e * scores};
+}
+
+}  // namespace
+
+TransformerSlice::TransformerSlice(const Slice& slice, std::int64_t sequence_length,
+                                   std::int64_t hidden_size)
+    : batch(slice.micro_batch),
+      sequence(sequence_length),
+      tokens(batch * sequence),
+      hidden(hidden_size),
+      tensor(slice.tensor),
+      splits_sequence(slice.sequence_parallel && slice.tensor > 1),
+      type(slice.type),
+      element(activation_bytes(slice.type)),
+      attention(slice.attention) {}
+
+Bytes TransformerSlice::whole_hidden() const {
+  return Bytes(element * double(tokens) * double(hidden));
+}
+
+Bytes TransformerSlice::local_hidden() const {
+  return whole_hidden() / (splits_sequence ? tensor : 1);
+}
+
+Operation column_parallel_linear(const TransformerSlice& slice, const GemmNames& names,
+                                 std::int64_t in, std::int64_t out) {
+  Operation op = linear_operation(names, slice.tokens, in, out / slice.tensor, slice.type);
+  op.forward_flops = slice.tensor * op.forward_flops;
+  op.backward_flops = slice.tensor * op.backward_flops;
+  if (slice.tensor == 1) return op;
+  const Bytes input(slice.element * double(slice.tokens) * double(in));
+  const Piece dgrad = op.backward_input.front(), wgrad = op.backward_weight.front();
+  const auto gather = [&](bool overlaps_next) {
+    return collective("gather_input", CollectiveKind::AllGather, input, overlaps_next);
+  };
+  const auto sum = [&](bool overlaps_next) {
+    return slice.splits_sequence
+               ? collective("sum_gradient", CollectiveKind::ReduceScatter, input, overlaps_next)
+               : collective("sum_gradient", CollectiveKind::AllReduce, input, overlaps_next);
+  };
+  op.backward = {dgrad, sum(true), wgrad};
+  op.backward_input = {dgrad, sum(false)};
+  if (slice.splits_sequence) {
+    op.forward.insert(op.forward.begin(), gather(false));
+    op.backward.insert(op.backward.begin(), gather(true));
+    op.backward_weight.insert(op.backward_weight.begin(), gather(false));
+    op.saved = op.saved / slice.tensor;
+  }
+  return op;
+}
+
+Operation row_parallel_linear(const TransformerSlice& slice, const GemmNames& names,
+                              std::int64_t in, std::int64_t out) {
+  Operation op = linear_operation(names, slice.tokens, in / slice.tensor, out, slice.type);
+  op.forward_flops = slice.tensor * op.forward_flops;
+  op.backward_flops = slice.tensor * op.backward_flops;
+  if (slice.tensor == 1) return op;
+  const Bytes output(slice.element * double(slice.tokens) * double(out));
+  if (slice.splits_sequence) {
+    op.forward.push_back(collective("sum_output", CollectiveKind::ReduceScatter, output));
+    const Piece gather = collective("gather_gradient", CollectiveKind::AllGather, output);
+    op.backward.insert(op.backward.begin(), gather);
+    op.backward_input.insert(op.backward_input.begin(), gather);
+  } else {
+    op.forward.push_back(collective("sum_output", CollectiveKind::AllReduce, output));
+  }
+  return op;
+}
+
+Operation norm_operation(const TransformerSlice& slice, std::string_view name) {
+  const double bytes = slice.local_hidden().value;
+  return elementwise_operation(name, elementwise_kernels(2 * bytes, 1),
+                               elementwise_kernels(3 * bytes, 2), Bytes(bytes));
+}
+
+Operation attention_core(const TransformerSlice& slice, const BlockShape& shape) {
+  const bool flash = slice.attention == AttentionKernel::Flash;
+  const double width = double(shape.heads * shape.head_size);
+  const double kv_width = double(shape.kv_heads * shape.head_size);
+  const double per_feature = slice.element * double(slice.tokens) / slice.tensor;
+  const CoreBytes scores = score_bytes(slice, shape);
+  const Flops square(4.0 * double(slice.tokens) * double(slice.sequence) * width);
+  const Flops run = square / (flash && shape.causal ? 2 : 1) / slice.tensor;
+
+  Work forward = {.op = OpClass::Attention, .flops = run};
+  forward.bytes = Bytes(per_feature * (2 * width + 2 * kv_width) + scores.forward);
+  forward.kernels = flash ? 1 : shape.dropout ? 4 : 3;
+  Work backward = {.op = OpClass::Attention, .flops = (flash ? 2.5 : 2.0) * run};
+  backward.bytes = Bytes(per_feature * (4 * width + 4 * kv_width) + scores.backward);
+  backward.kernels = flash ? 3 : shape.dropout ? 6 : 5;
+
+  const Bytes qkv(per_feature * (width + 2 * kv_width));
+  Operation op = elementwise_operation("attention", forward, backward, qkv + Bytes(scores.kept));
+  op.droppable = Bytes(flash ? 0 : scores.kept);
+  op.forward_flops = square;
+  op.backward_flops = 2 * square;
+  op.causal_saving = (shape.causal ? 1.5 : 0) * square;  // half of 1 + 2
+  return op;
+}
+
+// Without dropout: 3 e n forward, and backward the sum of the two branches' gradients, 3 e n.
+// With it the mask is written forward, and backward dY is masked first: 2 e n + n.
+Operation residual_add(const TransformerSlice& slice, std::string_view name, bool dropout) {
+  const double n = slice.local_elements(), e = slice.element;
+  if (!dropout)
+    return elementwise_operation(name, elementwise_kernels(3 * e * n, 1),
+                                 elementwise_kernels(3 * e * n, 1), Bytes(0));
+  return elementwise_operation(name, elementwise_kernels((3 * e + 1) * n, 1),
+                               elementwise_kernels((5 * e + 1) * n, 2), Bytes(n));
+}
+
+Operation activation_function(const TransformerSlice& slice, std::string_view name,
+                              double elements) {
+  const double bytes = slice.element * elements;
+  return elementwise_operation(name, elementwise_kernels(2 * bytes, 1),
+                               elementwise_kernels(3 * bytes, 1), Bytes(bytes));
+}
+
+LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& shape,
+                            Recompute recompute) {
+  const std::int64_t width = shape.heads * shape.head_size;
+  const std::int64_t qkv = width + 2 * shape.kv_heads * shape.head_size;
+  std::vector<Operation> operations;
+  const auto add = [&](Operation op) { operations.push_back(std::move(op)); };
+
+  if (!shape.post_norm) add(norm_operation(slice, "attention_norm"));
+  add(column_parallel_linear(slice, kQkv, shape.hidden, qkv));
+  if (shape.rotary) add(rotary(slice, shape));
+  add(attention_core(slice, shape));
+  add(row_parallel_linear(slice, kProjection, width, shape.hidden));
+  add(residual_add(slice, "attention_residual", shape.dropout));
+  if (shape.post_norm) add(norm_operation(slice, "attention_norm"));
+
+  if (!shape.post_norm) add(norm_operation(slice, "mlp_norm"));
+  add(column_parallel_linear(slice, kMlpIn, shape.hidden, (shape.gated ? 2 : 1) * shape.ffn));
+  if (shape.gated)
+    add(swiglu(slice, shape.ffn));
+  else
+    add(activation_function(slice, "gelu",
+                            double(slice.tokens) * double(shape.ffn) / slice.tensor));
+  add(row_parallel_linear(slice, kMlpOut, shape.ffn, shape.hidden));
+  add(residual_add(slice, "mlp_residual", shape.dropout));
+  if (shape.post_norm) add(norm_operation(slice, "mlp_norm"));
+
+  return assembled_layer(operations, LayerKind::Block, slice.local_hidden(), slice.local_hidden(),
+                         recompute);
+}
+
+std::vector<Tensor> transformer_block_tensors(const BlockShape& shape) {
+  const std::int64_t width = shape.heads * shape.head_size;
+  const std::int64_t qkv = width + 2 * shape.kv_heads * shape.head_size;
+  const std::int64_t mlp_in = (shape.gated ? 2 : 1) * shape.ffn;
+  std::vector<Tensor> tensors;
+  // The bias of a row-parallel linear is added after the sum over ranks: every rank has all of it.
+  const auto add = [&](const std::string& name, std::int64_t weight, std::int64_t bias, bool split,
+                       bool split_bias) {
+    tensors.push_back({name + ".weight", weight, split});
+    if (shape.biased) tensors.push_back({name + ".bias", bias, split_bias});
+  };
+  const auto norm = [&](const std::string& name) {
+    add(name, shape.hidden, shape.hidden, false, false);
+  };
+  if (!shape.post_norm) norm("attention_norm");
+  add("qkv", qkv * shape.hidden, qkv, true, true);
+  add("projection", shape.hidden * width, shape.hidden, true, false);
+  norm(shape.post_norm ? "attention_norm" : "mlp_norm");
+  add("mlp_in", mlp_in * shape.hidden, mlp_in, true, true);
+  add("mlp_out", shape.hidden * shape.ffn, shape.hidden, true, false);
+  if (shape.post_norm) norm("mlp_norm");
+  return tensors;
+}
+
+LayerWork token_embedding(const TransformerSlice& slice, const EmbeddingShape& shape) {
+  std::vector<Operation> operations = {word_lookup(slice, shape.vocab)};
+  for (int i = 0; i < shape.added; ++i) operations.push_back(added_embedding(slice));
+  if (shape.norm) operations.push_back(norm_operation(slice, "embedding_norm"));
+  if (shape.dropout) operations.push_back(dropout(slice, "embedding_dropout"));
+  return assembled_layer(operations, LayerKind::Embedding, Bytes(0), slice.local_hidden(),
+                         Recompute::None);
+}
+
+std::vector<Operation> vocabulary_loss(const TransformerSlice& slice, std::int64_t vocab) {
+  return {column_parallel_linear(slice, kLogits, slice.hidden, vocab), cross_entropy(slice, vocab)};
+}
+
+Bytes logits_bytes(const TransformerSlice& slice, std::int64_t vocab) {
+  return Bytes(4.0 * double(slice.tokens) * double(vocab) / slice.tensor);
+}
+
+LayerWork language_head(const TransformerSlice& slice, std::int64_t vocab) {
+  std::vector<Operation> operations = {norm_operation(slice, "final_norm")};
+  for (Operation& op : vocabulary_loss(slice, vocab)) operations.push_back(std::move(op));
+  LayerWork work =
+      assembled_layer(operations, LayerKind::Head, slice.local_hidden(), Bytes(0), Recompute::None);
+  work.logits = logits_bytes(slice, vocab);
+  return work;
+}
+
+std::string split_limit(std::string_view what, long long value, int tensor) {
+  if (value % tensor == 0) return {};
+  return "tensor parallelism " + std::to_string(tensor) + " does not divide the " +
+         std::to_string(value) + " " + std::string(what);
+}
+
+// Source of the padding: megatron/training/tokenizer/tokenizer.py, _vocab_size_with_padding with
+// --make-vocab-size-divisible-by 128.
+std::string vocabulary_limit(long long vocab, int tensor) {
+  const std::string why = split_limit("words of the vocabulary", vocab, tensor);
+  if (why.empty()) return {};
+  const long long multiple = 128LL * tensor;
+  const long long padded = (vocab + multiple - 1) / multiple * multiple;
+  return why + "; Megatron-LM pads it to " + std::to_string(padded);
+}
+
+std::string block_slice_limits(const BlockShape& shape, std::int64_t sequence, const Slice& slice) {
+  const std::string whys[] = {
+      split_limit("attention heads", shape.heads, slice.tensor),
+      split_limit("key-value heads", shape.kv_heads, slice.tensor),
+      split_limit("features of the MLP", shape.ffn, slice.tensor),
+      slice.sequence_parallel
+          ? split_limit("tokens of a sequence (sequence parallelism)", sequence, slice.tensor)
+          : std::string()};
+  for (const std::string& why : whys)
+    if (!why.empty()) return why;
+  return {};
+}
+
+}  // namespace windtunnel

@@ -1,0 +1,120 @@
+// The operations of transformer layers under Megatron-LM's tensor and sequence parallelism.
+//
+// b = micro-batch, s = sequence, n = b s h elements of a hidden state, e = bytes of an element,
+// f = MLP width, a = query heads, g = key-value heads, d = head size, V = vocabulary, t = tensor
+// degree, M = n e bytes.
+// Without sequence parallelism every rank holds whole hidden states; with it, the s/t tokens of its
+// own between the linears, so that what is elementwise there is divided by t as well. Nothing
+// communicates at t = 1.
+// Sources: Shoeybi et al. 2019, arXiv:1909.08053, section 3; Korthikanti et al. 2022,
+// arXiv:2205.05198, sections 4 and 5; megatron/core/tensor_parallel/layers.py.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/model.hpp"
+#include "model/operation.hpp"
+
+namespace windtunnel {
+
+// Sizes that every operation of a transformer layer depends on. `sequence` is the slice's, or the
+// number of patches of an image.
+struct TransformerSlice {
+  TransformerSlice(const Slice& slice, std::int64_t sequence, std::int64_t hidden_size);
+
+  std::int64_t batch, sequence, tokens, hidden;
+  int tensor;
+  bool splits_sequence;  // sequence parallel with t > 1
+  DType type;
+  double element;  // bytes of an activation element
+  AttentionKernel attention;
+
+  Bytes whole_hidden() const;  // M: the buffer of every tensor-parallel collective of a block
+  Bytes local_hidden() const;  // M, or M / t under sequence parallelism
+  double local_elements() const { return local_hidden().value / element; }
+};
+
+struct BlockShape {
+  std::int64_t hidden = 0, heads = 0, kv_heads = 0, head_size = 0, ffn = 0;
+  bool gated = false;  // SwiGLU (gate and up in one GEMM) instead of GELU
+  bool causal = false;
+  bool dropout = false;  // after softmax, attention output and MLP output
+  bool rotary = false;
+  bool post_norm = false;  // norms after the residuals (BERT) instead of before the linears
+  bool biased = true;      // biases in the linears and norms (LayerNorm); else RMSNorm
+};
+
+// Y = X A with A split by columns: the input is whole, the output split. Forward: with sequence
+// parallelism an all-gather of X. Backward: dX is all-reduced (reduce-scattered) beside the weight
+// gradient, and with sequence parallelism X is gathered again beside the input gradient, because
+// only its split form was kept. Split in halves, nothing is left to hide the collectives behind.
+Operation column_parallel_linear(const TransformerSlice& slice, const GemmNames& names,
+                                 std::int64_t in, std::int64_t out);
+
+// Y = X A with A split by rows: the input is split, the output a sum over ranks. Forward:
+// all-reduce (reduce-scatter) of Y. Backward: with sequence parallelism an all-gather of dY; the
+// weight half uses the gathered dY of the input half.
+Operation row_parallel_linear(const TransformerSlice& slice, const GemmNames& names,
+                              std::int64_t in, std::int64_t out);
+
+// LayerNorm or RMSNorm: forward reads and writes n. Backward in one pass (apex FastLayerNorm,
+// TransformerEngine) reads dY and X and writes dX; a second kernel finishes the scale's gradient.
+Operation norm_operation(const TransformerSlice& slice, std::string_view name);
+
+// Scores, softmax and values, as one piece of work, on a/t heads. MFU counts 4 b s s a d forward
+// and twice that backward, whatever runs.
+// Unfused: the full s x s square. Two batched GEMMs, one fused scale-mask-softmax, one dropout.
+// Each of the b a s s / t scores costs: written, softmax read + written, dropout read + written
+// with a 1-byte mask, read by the value GEMM = 6 e + 1 bytes (4 e without dropout). Backward, in
+// reverse: dropped scores read, gradient written, dropout read + mask + written, softmax two read +
+// one written, read by two GEMMs = 9 e + 1 (7 e). Q, K, V, O and their gradients come on top.
+// Flash: nothing of size s x s moves, causal models run half of the square, the backward pass runs
+// five GEMMs to the forward's two (one again), 2.5x. Kernels 1 and 3: dO*O, the main one, dQ cast.
+// Source: Dao et al. 2022, arXiv:2205.14135, algorithms 1 and 4.
+// Selective recomputation drops what unfused attention keeps of size s x s and runs the core again;
+// flash attention keeps nothing of that size, so that selective is the same as none.
+Operation attention_core(const TransformerSlice& slice, const BlockShape& shape);
+
+// y = residual + dropout(x). Forward reads two and writes one n, and the mask. Backward applies the
+// mask to dY, and adds the gradients of the two branches that meet there.
+Operation residual_add(const TransformerSlice& slice, std::string_view name, bool dropout);
+
+// GELU or tanh over `elements` of this rank: forward reads and writes, backward reads X and dY and
+// writes dX.
+Operation activation_function(const TransformerSlice& slice, std::string_view name,
+                              double elements);
+
+// One block; its input and output are hidden states.
+LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& shape,
+                            Recompute recompute);
+std::vector<Tensor> transformer_block_tensors(const BlockShape& shape);
+
+struct EmbeddingShape {
+  std::int64_t vocab = 0;
+  int added = 0;  // learned embeddings added to the word's: positions, token types
+  bool norm = false;
+  bool dropout = false;
+};
+// Vocabulary split over the ranks: each looks up the words it has, and the sum over ranks is the
+// embedding (all-reduce, or reduce-scatter under sequence parallelism; backward gathers dY then).
+LayerWork token_embedding(const TransformerSlice& slice, const EmbeddingShape& shape);
+
+// The linear onto the split vocabulary, and cross entropy on logits that stay split: the maximum,
+// the target's logit and the sum of exponentials are all-reduced, b s fp32 each.
+// Source: megatron/core/tensor_parallel/cross_entropy.py.
+std::vector<Operation> vocabulary_loss(const TransformerSlice& slice, std::int64_t vocab);
+// Bytes of the fp32 logits on one rank: 4 b s V / t.
+Bytes logits_bytes(const TransformerSlice& slice, std::int64_t vocab);
+// The end of a decoder: norm, logits, loss.
+LayerWork language_head(const TransformerSlice& slice, std::int64_t vocab);
+
+// Why `value` cannot be split over the ranks, or empty. `what` names it.
+std::string split_limit(std::string_view what, long long value, int tensor);
+// Same for the vocabulary, with the value that Megatron-LM would pad it to.
+std::string vocabulary_limit(long long vocab, int tensor);
+// Heads, key-value heads, MLP width and the tokens of sequence parallelism.
+std::string block_slice_limits(const BlockShape& shape, std::int64_t sequence, const Slice& slice);
+
+}  // namespace windtunnel

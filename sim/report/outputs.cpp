@@ -1,0 +1,83 @@
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <functional>
+#include <system_error>
+
+#include "report/chrome_trace.hpp"
+#include "report/format.hpp"
+#include "report/report.hpp"
+
+namespace windtunnel {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+using Sink = std::function<void(std::string_view)>;
+
+struct Output {
+  std::string name;
+  std::function<void(const Sink&)> content;
+};
+
+std::string failure(std::string_view what, const fs::path& path, const std::string& reason) {
+  return fmt::format("cannot {} '{}': {}", what, path.string(), reason);
+}
+
+std::string reason_of(int error) {
+  return std::generic_category().message(error);
+}
+
+// Why the file could not be written completely, or empty. A full disk may show itself only when the
+// last buffer is written, which fclose does.
+std::string write_error(const fs::path& path, const std::function<void(const Sink&)>& content) {
+  std::FILE* file = std::fopen(path.c_str(), "wb");
+  if (!file) return reason_of(errno);
+  int error = 0;
+  content([&](std::string_view text) {
+    if (error == 0 && std::fwrite(text.data(), 1, text.size(), file) != text.size()) error = errno;
+  });
+  if (std::fclose(file) != 0 && error == 0) error = errno;
+  return error == 0 ? "" : reason_of(error);
+}
+
+// The process id keeps two runs into one folder apart.
+fs::path temporary_path(const fs::path& folder, const std::string& name) {
+  return folder / fmt::format(".{}.{}.tmp", name, ::getpid());
+}
+
+// All are written before the first is renamed, so a full disk leaves the files of an earlier run
+// whole.
+std::string outputs_error(const fs::path& folder, const std::vector<Output>& outputs) {
+  for (const Output& output : outputs) {
+    const std::string error = write_error(temporary_path(folder, output.name), output.content);
+    if (!error.empty()) return failure("write", folder / output.name, error);
+  }
+  for (const Output& output : outputs) {
+    std::error_code error;
+    fs::rename(temporary_path(folder, output.name), folder / output.name, error);
+    if (error) return failure("write", folder / output.name, error.message());
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string write_outputs(const fs::path& folder, const Job& job, const Plan& plan,
+                          const Trace& trace, const Report& report) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) return failure("make the folder", folder, error.message());
+  const std::vector<Output> outputs = {
+      {"report.json", [&](const Sink& sink) { sink(to_json(report, job)); }},
+      {"ranks.csv", [&](const Sink& sink) { sink(ranks_csv(report)); }},
+      {"trace.json", [&](const Sink& sink) { write_chrome_trace(job, plan, trace, sink); }}};
+  const std::string problem = outputs_error(folder, outputs);
+  if (!problem.empty())
+    for (const Output& output : outputs) fs::remove(temporary_path(folder, output.name), error);
+  return problem;
+}
+
+}  // namespace windtunnel

@@ -1,0 +1,98 @@
+// kernel_time, efficiency curves and the division of a CPU node into ranks.
+#include "catch.hpp"
+#include "cluster/cpu_node.hpp"
+#include "cluster_examples.hpp"
+
+using namespace windtunnel;
+
+TEST_CASE("a big GEMM takes its FLOPs over the peak") {
+  // 2 x 4096^3 = 137,438,953,472 FLOP at 312 TFLOP/s.
+  const Seconds time =
+      kernel_time(perfect_gpu(), matmul(4096, 4096, 4096, DType::Bf16), DType::Bf16);
+  CHECK(time.value == Approx(440.5095e-6).epsilon(1e-6));
+}
+
+TEST_CASE("a GEMV takes its bytes over the memory bandwidth") {
+  // (4096^2 + 2 x 4096) x 2 B = 33,570,816 B at 2039 GB/s.
+  const Seconds time = kernel_time(perfect_gpu(), matmul(4096, 1, 4096, DType::Bf16), DType::Bf16);
+  CHECK(time.value == Approx(33'570'816 / 2039e9));
+  CHECK(time.value == Approx(16.464e-6).epsilon(1e-4));
+}
+
+TEST_CASE("each kernel of a work pays its launch, and curves see the size of one kernel") {
+  GpuSpec gpu = perfect_gpu();
+  gpu.launch_overhead = Seconds(3e-6);
+  gpu.efficiency[std::size_t(OpClass::Elementwise)].points = {{1e6, 0.25}, {1e8, 0.75}};
+  Work work = elementwise(Bytes(1e8));
+  CHECK(kernel_time(gpu, work, DType::Bf16).value == Approx(3e-6 + 1e8 / (2039e9 * 0.75)));
+  work.kernels = 100;  // of 1 MB each
+  CHECK(kernel_time(gpu, work, DType::Bf16).value == Approx(300e-6 + 1e8 / (2039e9 * 0.25)));
+}
+
+TEST_CASE("a fixed work takes its duration on any GPU") {
+  const Work work{.op = OpClass::Fixed, .duration = Seconds(1.5)};
+  CHECK(kernel_time(GpuSpec{}, work, DType::Fp8).value == 1.5);
+}
+
+TEST_CASE(
+    "optimizer and embedding read memory by their own curves, a matmul by the elementwise one") {
+  GpuSpec gpu = perfect_gpu();
+  gpu.efficiency[std::size_t(OpClass::Elementwise)].points = {{1, 0.5}};
+  gpu.efficiency[std::size_t(OpClass::Optimizer)].points = {{1, 0.25}};
+  const double bare = 1e9 / 2039e9;
+  const auto time = [&](OpClass op) {
+    return kernel_time(gpu, Work{.op = op, .bytes = Bytes(1e9)}, DType::Bf16).value;
+  };
+  CHECK(time(OpClass::Matmul) == Approx(2 * bare));
+  CHECK(time(OpClass::Optimizer) == Approx(4 * bare));
+  CHECK(time(OpClass::Embedding) == Approx(bare));
+}
+
+TEST_CASE("curves are linear in the logarithm of the size and constant beyond their ends") {
+  const EfficiencyCurve curve{.points = {{1e9, 0.3}, {1e11, 0.7}, {1e12, 0.8}}, .source = ""};
+  CHECK(curve.at(0) == 0.3);
+  CHECK(curve.at(1e9) == Approx(0.3));
+  CHECK(curve.at(1e10) == Approx(0.5));  // half way from 1e9 to 1e11 in the logarithm
+  CHECK(curve.at(1e11) == Approx(0.7));
+  CHECK(curve.at(1e12) == 0.8);
+  CHECK(curve.at(1e18) == 0.8);
+}
+
+TEST_CASE("a CPU node becomes one GPU for each task") {
+  NodeType node = example_node("shared_memory");
+  node.gpu.name = "core";
+  node.gpu.memory_bandwidth = Rate(10e9);
+  node.gpu.peak = {};
+  node.gpu.peak[std::size_t(DType::Fp32)] = FlopRate(100e9);
+  node.gpu.tdp = Watts(5);
+  node.gpu.efficiency[0].points = {{1e6, 0.2}, {1e8, 0.6}};
+  const CpuSlots slots{.cores = 48,
+                       .memory = Bytes(192e9),
+                       .memory_bandwidth = Rate(256e9),
+                       .tasks_per_node = 4,
+                       .cpus_per_task = 12};
+  const NodeType result = cpu_node(node, slots);
+  CHECK(result.gpus == 4);
+  CHECK(result.gpu.name == "12 x core");
+  CHECK(result.gpu.peak[std::size_t(DType::Fp32)]->value == 1200e9);
+  CHECK_FALSE(result.gpu.peak[std::size_t(DType::Bf16)].has_value());
+  CHECK(result.gpu.memory.value == 48e9);
+  CHECK(result.gpu.memory_bandwidth.value == 64e9);  // 12 x 10 GB/s is more than 256 / 4
+  CHECK(result.gpu.tdp->value == 60);
+  CHECK(result.gpu.efficiency[0].points[1].size == 1.2e9);
+  CHECK(result.gpu.efficiency[0].at(1.2e7) == Approx(0.2));
+
+  CpuSlots few = slots;
+  few.tasks_per_node = 2;
+  few.cpus_per_task = 4;
+  CHECK(cpu_node(node, few).gpu.memory_bandwidth.value == 40e9);  // 4 x 10 is less than 256 / 2
+}
+
+TEST_CASE("tasks that do not fit on the cores are refused") {
+  CpuSlots slots{.cores = 48, .memory = {}, .memory_bandwidth = {}};
+  slots.tasks_per_node = 4;
+  slots.cpus_per_task = 12;
+  CHECK(cpu_node_error(slots).empty());
+  slots.cpus_per_task = 13;
+  CHECK(cpu_node_error(slots) == "4 tasks of 13 CPUs need 52 cores and the node has 48.");
+}

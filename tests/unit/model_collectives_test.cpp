@@ -1,0 +1,114 @@
+// Traffic of tensor parallelism: what a rank sends with ring collectives.
+#include "catch.hpp"
+#include "unit/model_examples.hpp"
+
+namespace windtunnel {
+namespace {
+
+struct Expected {
+  CollectiveKind kind;
+  bool overlaps_next;
+  bool operator==(const Expected&) const = default;
+};
+
+std::vector<Expected> collectives_of(const std::vector<Piece>& pieces) {
+  std::vector<Expected> list;
+  for (const Piece& piece : pieces)
+    if (const auto* collective = std::get_if<TensorCollective>(&piece.what))
+      list.push_back({collective->kind, collective->overlaps_next});
+  return list;
+}
+
+std::vector<std::string_view> names_of(const std::vector<Piece>& pieces) {
+  std::vector<std::string_view> names;
+  for (const Piece& piece : pieces) names.push_back(piece.name);
+  return names;
+}
+
+}  // namespace
+
+TEST_CASE("GPT-3 layer, b = 1, s = 2048, t = 8: bytes sent") {
+  const Model model = gpt3_175b();
+  // M = 2 s b h = 50331648. One all-gather or reduce-scatter sends 7/8 M = 44040192.
+  Slice slice = {.sequence = 2048, .tensor = 8};
+  LayerWork work = layer_work(model, 1, slice);
+  CHECK(sums_of(work.forward, 8).sent == Bytes(176160768));   // 2 all-reduces
+  CHECK(sums_of(work.backward, 8).sent == Bytes(176160768));  // 2 all-reduces, sum 352321536
+  slice.recompute = Recompute::Full;
+  work = layer_work(model, 1, slice);
+  CHECK(sums_of(work.forward, 8).sent + sums_of(work.backward, 8).sent +
+            sums_of(work.recompute, 8).sent ==
+        Bytes(528482304));
+  slice.sequence_parallel = true;
+  work = layer_work(model, 1, slice);
+  CHECK(sums_of(work.forward, 8).sent == Bytes(176160768));  // 2 all-gathers, 2 reduce-scatters
+  // 4 all-gathers, 2 reduce-scatters: 6 * 44040192; the sum is 440401920.
+  CHECK(sums_of(work.backward, 8).sent == Bytes(440401920 - 176160768));
+}
+
+TEST_CASE("Order and overlap of a layer's collectives") {
+  using enum CollectiveKind;
+  const Model model = gpt3_175b();
+  Slice slice = {.sequence = 2048, .tensor = 8};
+  LayerWork work = layer_work(model, 1, slice);
+  CHECK(collectives_of(work.forward) ==
+        std::vector<Expected>{{AllReduce, false}, {AllReduce, false}});
+  CHECK(collectives_of(work.backward) ==
+        std::vector<Expected>{{AllReduce, true}, {AllReduce, true}});
+  CHECK(collectives_of(work.backward_input) ==
+        std::vector<Expected>{{AllReduce, false}, {AllReduce, false}});
+  CHECK(collectives_of(work.backward_weight).empty());
+
+  slice.sequence_parallel = true;
+  work = layer_work(model, 1, slice);
+  CHECK(collectives_of(work.forward) == std::vector<Expected>{{AllGather, false},
+                                                              {ReduceScatter, false},
+                                                              {AllGather, false},
+                                                              {ReduceScatter, false}});
+  // Row-parallel: gather dY. Column-parallel: gather the kept input, then scatter the sum of dX.
+  CHECK(collectives_of(work.backward) == std::vector<Expected>{{AllGather, false},
+                                                               {AllGather, true},
+                                                               {ReduceScatter, true},
+                                                               {AllGather, false},
+                                                               {AllGather, true},
+                                                               {ReduceScatter, true}});
+  CHECK(collectives_of(work.backward_weight) ==
+        std::vector<Expected>{{AllGather, false}, {AllGather, false}});
+}
+
+TEST_CASE("The pieces of a layer in order") {
+  const Model model = gpt3_175b();
+  const LayerWork work = layer_work(model, 1, {.sequence = 2048, .tensor = 8});
+  CHECK(names_of(work.forward) ==
+        std::vector<std::string_view>{"attention_norm", "qkv", "attention", "projection",
+                                      "sum_output", "attention_residual", "mlp_norm", "mlp_in",
+                                      "gelu", "mlp_out", "sum_output", "mlp_residual"});
+  CHECK(names_of(work.backward) ==
+        std::vector<std::string_view>{
+            "mlp_residual", "mlp_out.input_gradient", "mlp_out.weight_gradient", "gelu",
+            "mlp_in.input_gradient", "sum_gradient", "mlp_in.weight_gradient", "mlp_norm",
+            "attention_residual", "projection.input_gradient", "projection.weight_gradient",
+            "attention", "qkv.input_gradient", "sum_gradient", "qkv.weight_gradient",
+            "attention_norm"});
+  CHECK(names_of(work.backward_weight) ==
+        std::vector<std::string_view>{"mlp_out.weight_gradient", "mlp_in.weight_gradient",
+                                      "projection.weight_gradient", "qkv.weight_gradient"});
+}
+
+TEST_CASE("Embedding and head, t = 8") {
+  const Model model = gpt3_175b();
+  const Bytes unit(44040192);
+  Slice slice = {.sequence = 2048, .tensor = 8};
+  CHECK(sums_of(layer_work(model, 0, slice).forward, 8).sent == 2 * unit);
+  CHECK(sums_of(layer_work(model, 0, slice).backward, 8).sent == Bytes(0));
+  // Three all-reduces of 2048 fp32: 3 * 2 * 7/8 * 8192 = 43008.
+  CHECK(sums_of(layer_work(model, 97, slice).forward, 8).sent == Bytes(43008));
+  CHECK(sums_of(layer_work(model, 97, slice).backward, 8).sent == 2 * unit);
+  slice.sequence_parallel = true;
+  CHECK(sums_of(layer_work(model, 0, slice).forward, 8).sent == unit);
+  CHECK(sums_of(layer_work(model, 0, slice).backward, 8).sent == unit);
+  CHECK(sums_of(layer_work(model, 97, slice).forward, 8).sent == unit + Bytes(43008));
+  CHECK(sums_of(layer_work(model, 97, slice).backward, 8).sent == 2 * unit);
+}
+
+}  // namespace windtunnel

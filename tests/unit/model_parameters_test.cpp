@@ -1,0 +1,129 @@
+// Parameter counts against the published ones.
+#include "catch.hpp"
+#include "unit/model_examples.hpp"
+
+namespace windtunnel {
+
+TEST_CASE("GPT parameter counts") {
+  // l (12 h^2 + 13 h) + V h + s_max h + 2 h. GPT-2 124M: 12 (7077888 + 9984) + 50257 * 768
+  // + 1024 * 768 + 1536 = 85054464 + 38597376 + 786432 + 1536.
+  CHECK(gpt(768, 12, 12, 50257, 1024).parameter_count() == 124439808);
+  CHECK(gpt(1024, 24, 16, 50257, 1024).parameter_count() == 354823168);
+  CHECK(gpt(1280, 36, 20, 50257, 1024).parameter_count() == 774030080);
+  CHECK(gpt(1600, 48, 25, 50257, 1024).parameter_count() == 1557611200);
+  CHECK(gpt(12288, 96, 96, 50257, 2048).parameter_count() == 174604259328);
+  // Padding adds 51200 - 50257 = 943 words of 12288.
+  CHECK(gpt3_175b().parameter_count() == 174604259328 + 943 * 12288);
+}
+
+TEST_CASE("BLOOM's parameter count is the published 176247271424") {
+  const Model bloom = model_of("gpt", {{"hidden", {14336}},
+                                       {"layers", {70}},
+                                       {"heads", {112}},
+                                       {"vocab", {250880}},
+                                       {"max_sequence", {2048}},
+                                       {"learned_positions", {0}},
+                                       {"embedding_layernorm", {1}},
+                                       {"dropout", {0}}});
+  CHECK(bloom.parameter_count() == 176247271424);
+}
+
+TEST_CASE("Llama parameter counts") {
+  // l (h a d + 2 h g d + a d h + 3 h f + 2 h) + h + 2 V h.
+  CHECK(llama(4096, 32, 11008, 32, 32, 32000).parameter_count() == 6738415616);
+  CHECK(llama(5120, 40, 13824, 40, 40, 32000).parameter_count() == 13015864320);
+  CHECK(llama(8192, 80, 28672, 64, 8, 32000).parameter_count() == 68976648192);
+  CHECK(llama3_8b().parameter_count() == 8030261248);
+  CHECK(llama(8192, 80, 28672, 64, 8, 128256).parameter_count() == 70553706496);
+  CHECK(llama(16384, 126, 53248, 128, 8, 128256).parameter_count() == 405853388800);
+}
+
+TEST_CASE("BERT parameter counts") {
+  // (V + 512 + 2) h + 2 h + l (12 h^2 + 13 h) + h^2 + h.
+  CHECK(bert(768, 12, 0).parameter_count() == 109482240);
+  CHECK(bert(1024, 24, 0).parameter_count() == 335141888);
+  // Pre-training adds h^2 + 3 h (transform and its norm), V (decoder bias) and 2 h + 2.
+  CHECK(bert(768, 12, 1).parameter_count() == 110106428);
+  CHECK(bert(1024, 24, 1).parameter_count() == 336226108);
+}
+
+TEST_CASE("Vision and MLP parameter counts") {
+  CHECK(resnet50().parameter_count() == 25557032);
+  CHECK(resnet50(0).parameter_count() == 25557032);
+  CHECK(vit_b_16().parameter_count() == 86567656);
+  // 784 * 4096 + 4096 + 4 (4096^2 + 4096) + 4096 * 10 + 10.
+  CHECK(mlp().parameter_count() == 3215360 + 67125248 + 40970);
+}
+
+TEST_CASE("A tied head shares the embedding's tensor and counts once") {
+  CHECK(gpt3_175b().tied_embeddings());
+  CHECK(bert(1024, 24, 1).tied_embeddings());
+  CHECK_FALSE(bert(1024, 24, 0).tied_embeddings());
+  CHECK_FALSE(llama3_8b().tied_embeddings());
+  CHECK_FALSE(vit_b_16().tied_embeddings());
+  CHECK_FALSE(resnet50().tied_embeddings());
+  CHECK_FALSE(mlp().tied_embeddings());
+  CHECK_FALSE(synthetic().tied_embeddings());
+  const Model untied = model_of("gpt", {{"hidden", {768}},
+                                        {"layers", {12}},
+                                        {"heads", {12}},
+                                        {"vocab", {50257}},
+                                        {"max_sequence", {1024}},
+                                        {"tied_embeddings", {0}}});
+  CHECK(untied.parameter_count() == 124439808 + 50257 * 768);
+}
+
+TEST_CASE("Tensor parallelism splits the tensors of the linears") {
+  const Layer& block = gpt3_175b().layers[1];
+  const std::int64_t h = 12288;
+  CHECK(block.parameters() == 12 * h * h + 13 * h);
+  // Whole on every rank: two norms (4 h) and the biases of the row-parallel linears (2 h).
+  CHECK(block.parameters_per_rank(8) == (12 * h * h + 7 * h) / 8 + 6 * h);
+  CHECK(gpt3_175b().layers[0].parameters_per_rank(8) == 51200 / 8 * h + 2048 * h);
+}
+
+TEST_CASE("Dimensions that do not fit are refused with the reason") {
+  const ModelFamily* family = find_model_family("gpt");
+  CHECK(family->limits(parameters_of(*family, {{"hidden", {768}}, {"heads", {11}}})) ==
+        "hidden 768 is not a multiple of heads 11");
+  const ModelFamily* grouped = find_model_family("llama");
+  CHECK(grouped->limits(
+            parameters_of(*grouped, {{"hidden", {4096}}, {"heads", {32}}, {"kv_heads", {5}}})) ==
+        "heads 32 is not a multiple of kv_heads 5");
+  const ModelFamily* bottlenecks = find_model_family("resnet");
+  CHECK(bottlenecks->limits(parameters_of(*bottlenecks, {})) == "blocks is empty");
+  CHECK(bottlenecks->limits(parameters_of(*bottlenecks, {{"blocks", {1}}, {"width", {5000}}})) ==
+        "width 5000 is above 4096");
+  const ModelFamily* patches = find_model_family("vit");
+  CHECK(patches->limits(parameters_of(
+            *patches, {{"hidden", {768}}, {"heads", {12}}, {"patch", {15}}, {"image", {224}}})) ==
+        "image 224 is not a multiple of patch 15");
+  CHECK(find_model_family("gpt5") == nullptr);
+}
+
+TEST_CASE("Slices that do not fit are refused with the reason") {
+  const auto limits = [](const Model& model, const Slice& slice) {
+    return model.family->slice_limits(model, slice);
+  };
+  const Model gpt2 = gpt(768, 12, 12, 50257, 1024);
+  CHECK(limits(gpt2, {.sequence = 1024}).empty());
+  CHECK(limits(gpt2, {.sequence = 1025}) ==
+        "a sequence of 1025 tokens, but the model has 1024 learned positions");
+  CHECK(limits(gpt2, {.sequence = 1024, .tensor = 8}) ==
+        "tensor parallelism 8 does not divide the 12 attention heads");
+  CHECK(limits(gpt2, {.sequence = 1024, .tensor = 2}) ==
+        "tensor parallelism 2 does not divide the 50257 words of the vocabulary; Megatron-LM pads "
+        "it to 50432");
+  CHECK(limits(gpt3_175b(), {.sequence = 2048, .tensor = 8, .sequence_parallel = true}).empty());
+  CHECK(limits(gpt3_175b(), {.sequence = 2047, .tensor = 8}).empty());
+  CHECK(limits(gpt3_175b(), {.sequence = 2047, .tensor = 8, .sequence_parallel = true}) ==
+        "tensor parallelism 8 does not divide the 2047 tokens of a sequence (sequence "
+        "parallelism)");
+  CHECK(limits(llama3_8b(), {.sequence = 8192, .tensor = 16}) ==
+        "tensor parallelism 16 does not divide the 8 key-value heads");
+  CHECK(limits(resnet50(), {.tensor = 2}) ==
+        "models of the family 'resnet' have no tensor parallelism");
+  CHECK_FALSE(limits(synthetic(), {.tensor = 2}).empty());
+}
+
+}  // namespace windtunnel
