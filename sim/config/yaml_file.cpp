@@ -49,18 +49,22 @@ std::string excerpt(std::string_view line, std::size_t column) {
   return fmt::format("{}{}\n{}^", before, line, caret);
 }
 
-[[noreturn]] void fail_at(const YamlSource& source, int line, int column,
-                          const std::string& message) {
-  if (source.lines.empty()) throw ConfigError(fmt::format("{}: error: {}", source.name, message));
+ConfigError error_at(const YamlSource& source, int line, int column, const std::string& message) {
+  if (source.lines.empty()) return ConfigError(fmt::format("{}: error: {}", source.name, message));
   // The end of the file has a position behind the last line.
   const std::size_t at = std::min(std::size_t(std::max(line, 0)), source.lines.size() - 1);
   const std::string_view text = source.lines[at];
   const std::size_t byte = std::size_t(line) > at
                                ? text.size()
                                : std::min(std::size_t(std::max(column, 0)), text.size());
-  throw ConfigError(fmt::format("{}:{}:{}: error: {}\n{}", source.name, at + 1,
-                                characters(text.substr(0, byte)) + 1, message,
-                                excerpt(text, byte)));
+  return ConfigError(fmt::format("{}:{}:{}: error: {}\n{}", source.name, at + 1,
+                                 characters(text.substr(0, byte)) + 1, message,
+                                 excerpt(text, byte)));
+}
+
+[[noreturn]] void fail_at(const YamlSource& source, int line, int column,
+                          const std::string& message) {
+  throw error_at(source, line, column, message);
 }
 
 std::string shortened(std::string_view text) {
@@ -122,6 +126,12 @@ class TreeBuilder : public YAML::EventHandler {
   }
   void OnMapEnd() override { open_.pop_back(); }
 
+  // After the last event: yaml-cpp also makes keys of nothing before it finds that a bracket is
+  // not closed, which is the better message.
+  void refuse_bad_key() const {
+    if (bad_key_) throw *bad_key_;
+  }
+
  private:
   [[noreturn]] void fail(const YAML::Mark& mark, const std::string& message) const {
     fail_at(source_, mark.line, mark.column, message);
@@ -146,7 +156,8 @@ class TreeBuilder : public YAML::EventHandler {
     if (open_.empty()) return root_ = std::move(node);
     YamlNode& parent = *open_.back();
     if (parent.kind == YamlNode::Kind::Map && parent.keys.size() == parent.items.size()) {
-      if (kind != YamlNode::Kind::Scalar) fail(mark, "a key must be plain text");
+      if (kind != YamlNode::Kind::Scalar && !bad_key_)
+        bad_key_ = error_at(source_, mark.line, mark.column, "a key must be plain text");
       return parent.keys.emplace_back(std::move(node));
     }
     // The mark of an absent value is wherever the parser stopped looking for it.
@@ -180,6 +191,7 @@ class TreeBuilder : public YAML::EventHandler {
   YamlNode& root_;
   std::vector<YamlNode*> open_;
   std::map<std::size_t, std::map<std::string, int>> known_;  // depth -> key -> line
+  std::optional<ConfigError> bad_key_;
   int documents_ = 0;
 };
 
@@ -252,6 +264,7 @@ void parse(const YamlSource& source, std::string_view text, YamlNode& root) {
     YAML::Parser parser(stream);
     while (parser.HandleNextDocument(builder)) {
     }
+    builder.refuse_bad_key();
   } catch (const YAML::Exception& exception) {
     const bool open_quote = exception.msg.find("document indicator") != std::string::npos;
     fail_at(source, exception.mark.line, exception.mark.column,

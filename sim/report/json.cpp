@@ -1,5 +1,6 @@
 #include <cmath>
 #include <cstdint>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "report/format.hpp"
@@ -114,6 +115,18 @@ Json rank_order(const Parallelism& parallel) {
   return order;
 }
 
+Json stragglers_json(const Job& job) {
+  Json list = Json::array();
+  for (const Straggler& straggler : job.stragglers)
+    list.push_back({{"rank", straggler.rank}, {"slowdown", straggler.slowdown}});
+  return list;
+}
+
+Json noise_json(const Job& job) {
+  if (!job.noise) return nullptr;
+  return {{"seed", job.noise->seed}, {"amplitude", job.noise->amplitude}};
+}
+
 Json inputs_json(const Job& job) {
   const Parallelism& parallel = job.parallel;
   Json gpus = Json::array();
@@ -149,6 +162,8 @@ Json inputs_json(const Job& job) {
           {"attention", name_text(kAttentionKernelNames, job.attention)},
           {"optimizer", name_text(kOptimizerKindNames, job.optimizer)},
           {"fidelity", name_text(kFidelityNames, job.fidelity)},
+          {"stragglers", stragglers_json(job)},
+          {"noise", noise_json(job)},
           {"total_tokens", or_null(job.total_tokens)}};
 }
 

@@ -74,7 +74,7 @@ std::string write_outputs(const fs::path& folder, const Job& job, const Plan& pl
       {"report.json", [&](const Sink& sink) { sink(to_json(report, job)); }},
       {"ranks.csv", [&](const Sink& sink) { sink(ranks_csv(report)); }},
       {"trace.json", [&](const Sink& sink) { write_chrome_trace(job, plan, trace, sink); }}};
-  const std::string problem = outputs_error(folder, outputs);
+  std::string problem = outputs_error(folder, outputs);
   if (!problem.empty())
     for (const Output& output : outputs) fs::remove(temporary_path(folder, output.name), error);
   return problem;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,7 @@ namespace windtunnel {
 namespace {
 
 constexpr std::size_t kColumns = 100;
-constexpr int kBarColumns = 40;
+constexpr long kBarColumns = 40;
 
 // "label         text", the text's further lines under its first.
 void append_line(std::string& out, std::string_view label, std::string_view text) {
@@ -20,7 +21,7 @@ void append_line(std::string& out, std::string_view label, std::string_view text
 
 // A share of something as a row of a table with a bar.
 void append_row(std::string& out, std::string_view label, std::string_view value, double share) {
-  const int bar = std::clamp(int(share * kBarColumns + 0.5), 0, kBarColumns);
+  const long bar = std::clamp(std::lround(share * kBarColumns), 0L, kBarColumns);
   out += fmt::format("  {:<21} {:>10} {:>8}  {}", label, value, readable_share(share),
                      std::string(std::size_t(bar), '#'));
   out.erase(out.find_last_not_of(' ') + 1);
@@ -83,24 +84,28 @@ void append_speed(std::string& out, const Report& report, const Job& job) {
                                 readable_count(*report.tokens_per_s / report.gpus), samples)
                   : fmt::format("{}, {} samples/s per GPU", samples,
                                 readable_count(report.samples_per_s / report.gpus)));
-  // "% " then the definition, at the same column in each line.
   const auto append_share = [&out](std::string_view label, double share, std::string_view what) {
     append_line(out, label, fmt::format("{:>7}  {}", readable_share(share), what));
+  };
+  const auto append_further = [&out](std::string_view what) {
+    append_line(out, "", fmt::format("{:>7}  {}", "", what));
   };
   if (report.mfu) {
     append_line(out, "model FLOP/s",
                 readable(report.model_flops.value / report.step_time.value / report.gpus,
                          "FLOP/s per GPU"));
-    append_share("MFU", *report.mfu, "model FLOPs with full attention, no recomputation;");
-    append_line(out, "",
-                fmt::format("{:>7}  peak {} {} dense", "", readable(report.peak->value, "FLOP/s"),
-                            name_of(kDTypeNames, job.precision.compute)));
+    append_share("MFU", *report.mfu,
+                 fmt::format("model FLOPs{}, no recomputation;",
+                             report.tokens_per_s ? " with full attention" : ""));
+    append_further(fmt::format("peak {} {} dense", readable(report.peak->value, "FLOP/s"),
+                               name_of(kDTypeNames, job.precision.compute)));
     append_share("HFU", *report.hfu, "counts also what recomputation runs again");
   }
   if (report.mfu_causal)
     append_share("causal MFU", *report.mfu_causal, "counts only the causal half of attention");
   append_share("bubble", report.bubble_fraction,
-               "1 - busy time of all compute streams / (ranks x step time)");
+               "idle part of all compute streams: 1 - busy time / (ranks x step time);");
+  append_further("waiting for communication is idle too");
 }
 
 void append_breakdown(std::string& out, const Report& report) {

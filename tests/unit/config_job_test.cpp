@@ -175,7 +175,7 @@ TEST_CASE("errors in a file that a job names are reported there") {
     CHECK(std::string(error.what())
               .starts_with(
                   WINDTUNNEL_SOURCE_DIR
-                  "/tests/bad_yaml/cluster_slowdown.yaml:6:44: error: overrides[0].slowdown: "));
+                  "/tests/bad_yaml/cluster_slowdown.yaml:6:41: error: overrides[0].slowdown: "));
   }
 }
 

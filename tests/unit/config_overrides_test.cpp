@@ -94,7 +94,7 @@ TEST_CASE("errors of overrides name the option") {
       {{"parallel.tensor=four"},
        "--set parallel.tensor=four: error: parallel.tensor: expected a positive integer, got "
        "'four'"},
-      {{"schedule.kind=1f1b"}, "--set schedule.kind=1f1b: error: unknown key 'kind'"},
+      {{"precision.kind=1"}, "--set precision.kind=1: error: precision: 'bf16' has no keys"},
       {{"schedule=gpipe", "schedule.kind=1f1b"},
        "--set schedule.kind=1f1b: error: schedule: 'gpipe' has no keys"},
       {{"gpus.count=8"}, "--set gpus.count=8: error: gpus: '8' has no keys"},
@@ -107,7 +107,8 @@ TEST_CASE("errors of overrides name the option") {
       {{"a b=4"}, "--set a b=4: error: expected path=value, as in parallel.tensor=4"},
       {{"gpus=[8"}, "--set gpus=[8: error: not valid YAML: end of sequence flow not found"},
       {{"gpus=*x"}, "--set gpus=*x: error: not valid YAML: the referenced anchor is not defined"},
-      {{"gpus=9"}, "--set gpus=9: error: gpus: 9 GPUs do not fill whole nodes; 8 or 16 would"},
+      {{"gpus=9", "parallel.data=9"},
+       "--set gpus=9: error: gpus: 9 GPUs do not fill whole nodes; 8 or 16 would"},
   };
   for (const auto& [overrides, message] : rows) {
     CAPTURE(overrides);

@@ -139,6 +139,7 @@ TEST_CASE("no size or depth of a file is a danger") {
     while (text.size() < (1 << 18)) text += piece;
     error_of([&] { YamlFile::from_text(text, "a.yaml").root(); });
   }
+  CHECK(error_of_text("? [a]\n: 1\n") != "");
   CHECK(error_of_text("a: " + std::string(31, '[') + std::string(31, ']')) == "");
   CHECK(error_of_text("a: " + std::string(32, '[') + std::string(32, ']')) != "");
 }
@@ -166,7 +167,7 @@ TEST_CASE("a caret stands below its character") {
         "           ^");
   const YamlFile tabs = YamlFile::from_text("{a: 'x\ty', b: z}\n", "a.yaml");
   CHECK(error_of([&] { map_of(tabs).at("b").count(); }) ==
-        "a.yaml:1:16: error: b: expected a positive integer, got 'z'\n"
+        "a.yaml:1:15: error: b: expected a positive integer, got 'z'\n"
         "    {a: 'x\ty', b: z}\n"
         "          \t       ^");
 }
@@ -175,8 +176,8 @@ TEST_CASE("a long line is cut around its error, and a long value too") {
   const std::string before(300, 'a'), after(300, 'b');
   const YamlFile file = YamlFile::from_text("{" + before + ": 1, x: " + after + "}\n", "a.yaml");
   const std::string error = error_of([&] { map_of(file).at("x").count(); });
-  CHECK(error == "a.yaml:1:309: error: x: expected a positive integer, got '" +
-                     std::string(60, 'b') + "...'\n    ..." + std::string(53, 'a') +
+  CHECK(error == "a.yaml:1:310: error: x: expected a positive integer, got '" +
+                     std::string(60, 'b') + "...'\n    ..." + std::string(52, 'a') +
                      ": 1, x: " + std::string(60, 'b') + "\n" + std::string(4 + 3 + 60, ' ') + "^");
 }
 

@@ -132,6 +132,18 @@ TEST_CASE("report.json says null for what is not known, under the same keys") {
   CHECK(known.size() == unknown.size());
 }
 
+TEST_CASE("report.json names what was made to disturb the step") {
+  Job job = example::job();
+  const json calm = json::parse(to_json(example_report(), job)).at("inputs");
+  CHECK(calm.at("stragglers") == json::array());
+  CHECK(calm.at("noise").is_null());
+  job.stragglers = {{.rank = 5, .slowdown = 1.5}};
+  job.noise = Noise{.seed = 7, .amplitude = 0.1};
+  const json inputs = json::parse(to_json(example_report(), job)).at("inputs");
+  CHECK(inputs.at("stragglers") == json::parse(R"([{"rank": 5, "slowdown": 1.5}])"));
+  CHECK(inputs.at("noise") == json::parse(R"({"seed": 7, "amplitude": 0.1})"));
+}
+
 TEST_CASE("the same inputs give the same bytes") {
   CHECK(to_json(example_report(), example::job()) == to_json(example_report(), example::job()));
   CHECK(chrome_trace(example::job(), example::plan(), example::trace()) ==
