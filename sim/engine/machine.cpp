@@ -63,7 +63,8 @@ struct ChannelState {
   Bytes size;
   std::size_t step = 0;  // phase, or round
   std::vector<Round> rounds;
-  int flows = 0;  // under way
+  int flows = 0;   // under way
+  Seconds joined;  // when the last member came
 };
 
 struct Transfer {
@@ -361,6 +362,7 @@ void Machine::join(int rank, int op, int use) {
   state.cost = &cost;
   state.size = input_.communicators.uses[std::size_t(use)].size;
   state.step = 0;
+  state.joined = network_.now();
   state.rounds.clear();
   if (input_.rounds) state.rounds = input_.communicators.rounds(cost.communicator, state.size);
   begin_step(channel);
@@ -408,12 +410,13 @@ void Machine::step_done(int channel) {
   }
   const std::vector<ChannelState::Waiter> waiters = std::move(state.waiters);
   state.waiters.clear();
+  const Seconds joined = state.joined;  // a waiter may begin the channel's next collective
   for (const auto& [rank, op] : waiters) {
     const Op& what = op_at(rank, op);
     if (what.kind == OpKind::Compute)
       part_done(rank);
     else
-      finish(rank, op, ranks_[std::size_t(rank)].started[std::size_t(what.stream)]);
+      finish(rank, op, joined);
   }
 }
 
@@ -456,7 +459,8 @@ void Machine::deliver(const Transfer& transfer) {
     const bool waiting = receiver.busy[std::size_t(receive.stream)] &&
                          order[std::size_t(position)] == transfer.receive;
     if (waiting)
-      finish(transfer.receiver, transfer.receive, receiver.started[std::size_t(receive.stream)]);
+      finish(transfer.receiver, transfer.receive,
+             std::max(transfer.start, receiver.started[std::size_t(receive.stream)]));
   }
   finish(transfer.rank, transfer.op,
          ranks_[std::size_t(transfer.rank)]

@@ -8,7 +8,9 @@
 
 namespace windtunnel {
 
-// One op of one rank. Times count from the start of the step.
+// One op of one rank. Times count from the start of the step. A collective starts when its last
+// member has joined, a receive when its message is on the way and the rank wants it: waiting is not
+// part of a span.
 struct Span {
   int op = 0;  // index into the program's ops
   Seconds start, end;

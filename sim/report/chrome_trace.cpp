@@ -200,8 +200,7 @@ void add_memory(EventList& events, const Program& program, const RankTrace& rank
   }
 }
 
-// An arrow ends in the slice that is there at its time: "bp": "e" says so for the far end. A
-// receive that waits began before its message left, and arrows do not go back in time.
+// An arrow ends in the slice that is there at its time: "bp": "e" says so for the far end.
 void add_arrow_end(EventList& events, const Picture& picture, const TraceIndex::End& end, int arrow,
                    std::string_view phase) {
   const RankTrace& rank = picture.trace.ranks[std::size_t(end.rank)];
@@ -210,7 +209,7 @@ void add_arrow_end(EventList& events, const Picture& picture, const TraceIndex::
       events.next(),
       R"({{"ph":{},"id":{},"pid":{},"tid":{},"ts":{},"name":"message","cat":"message"}})", phase,
       arrow, rank.rank, picture.layouts[std::size_t(end.rank)].thread[span],
-      microseconds(rounded(picture.index.began(end.rank, *end.span))));
+      microseconds(rounded(end.span->start)));
 }
 
 void add_arrows(EventList& events, const Picture& picture, int sender, int& arrows) {

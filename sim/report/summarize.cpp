@@ -18,7 +18,6 @@ struct RankView {
   const RankTrace& trace;
   const std::vector<int>& queued_behind;  // by op: the op before it on its stream, or -1
   const Op& op(const Span& span) const { return index.op(rank, span); }
-  Seconds began(const Span& span) const { return index.began(rank, span); }
 };
 
 // What time counts as that an op takes from the compute stream, by occupying it or by holding it
@@ -102,7 +101,7 @@ void add_idle(Breakdown& time, const RankView& rank, Seconds begin, Seconds end,
   });
   Seconds unexplained = end;  // all after it is shared out
   for (const Span* transfer : transfers) {
-    const Seconds from = std::max(rank.began(*transfer), begin);
+    const Seconds from = std::max(transfer->start, begin);
     const Seconds to = std::min(transfer->end, unexplained);
     if (to <= from) continue;
     time.bubble += unexplained - to;
@@ -132,10 +131,9 @@ StreamTime compute_stream_time(const RankView& rank, Seconds step_end) {
   for (int i = 0; i < int(ops.size()); ++i) {
     const Span* span = rank.index.span_of(rank.rank, i);
     if (ops[std::size_t(i)].stream != Stream::Compute || !span) continue;
-    const Seconds began = rank.began(*span);
-    if (began > now) add_idle(result.time, rank, now, began, holding_up(rank, i, now));
+    if (span->start > now) add_idle(result.time, rank, now, span->start, holding_up(rank, i, now));
     // Measured spans may overlap by the resolution of their clock.
-    const Seconds from = std::max(began, now);
+    const Seconds from = std::max(span->start, now);
     now = std::max(span->end, from);
     add_busy(result.time, ops[std::size_t(i)], *span, now - from);
     result.busy += now - from;

@@ -1,61 +1,10 @@
 #include "report/trace_index.hpp"
 
-#include <algorithm>
-#include <array>
-
-#include "base/check.hpp"
-
 namespace windtunnel {
-
-namespace {
-
-// The members of a communicator agree in the other coordinates, so the one with the lowest of its
-// own names the group.
-int first_member(const RankGrid& grid, GroupKind kind, int rank) {
-  Coordinates at = grid.coordinates(rank);
-  switch (kind) {
-    case GroupKind::Tensor:
-      at.tensor = 0;
-      break;
-    case GroupKind::Data:
-      at.data = 0;
-      break;
-    case GroupKind::Shard:
-      at.data -= at.data % grid.shard_ranks;
-      break;
-    case GroupKind::Replica:
-      at.data %= grid.shard_ranks;
-      break;
-    case GroupKind::Embedding:
-      at.pipeline = grid.embedding_ends.front();
-      break;
-    case GroupKind::Model:
-      at.tensor = at.pipeline = 0;
-      break;
-    case GroupKind::World:
-      at = {};
-      break;
-  }
-  return grid.rank(at);
-}
-
-// The members of a group run its collectives in the same order, so the n-th of one is the n-th of
-// all.
-std::vector<int> counts_in_group(const Program& program) {
-  std::array<int, kGroupKindNames.size()> seen{};
-  std::vector<int> counts(program.ops.size(), 0);
-  for (std::size_t i = 0; i < program.ops.size(); ++i)
-    if (program.ops[i].kind == OpKind::Collective)
-      counts[i] = seen[std::size_t(program.ops[i].group)]++;
-  return counts;
-}
-
-}  // namespace
 
 TraceIndex::TraceIndex(const Plan& plan, const Trace& trace)
     : plan_(plan), trace_(trace), stand_in_(plan.programs.size(), -1) {
   for (const Program& program : plan.programs) {
-    count_in_group_.push_back(counts_in_group(program));
     auto& messages = messages_.emplace_back();
     for (std::size_t i = 0; i < program.ops.size(); ++i)
       if (const Op& op = program.ops[i]; op.kind == OpKind::Send || op.kind == OpKind::Receive)
@@ -68,13 +17,8 @@ TraceIndex::TraceIndex(const Plan& plan, const Trace& trace)
     if (stand_in < 0 || rank.represented > trace.ranks[std::size_t(stand_in)].represented)
       stand_in = i;
     auto& spans = span_of_op_.emplace_back(program(i).ops.size(), -1);
-    for (std::size_t k = 0; k < rank.spans.size(); ++k) {
-      const Span& span = rank.spans[k];
-      spans[std::size_t(span.op)] = int(k);
-      if (op(i, span).kind != OpKind::Collective) continue;
-      const auto [ready, is_first] = last_ready_.try_emplace(collective_of(i, span.op), span.start);
-      if (!is_first) ready->second = std::max(ready->second, span.start);
-    }
+    for (std::size_t k = 0; k < rank.spans.size(); ++k)
+      spans[std::size_t(rank.spans[k].op)] = int(k);
   }
 }
 
@@ -93,13 +37,6 @@ const Span* TraceIndex::span_of(int rank, int op) const {
 
 TraceIndex::Message TraceIndex::message_of(OpKind kind, const Op& op) {
   return {kind, op.purpose, op.stage, op.micro_batch};
-}
-
-TraceIndex::Collective TraceIndex::collective_of(int rank, int op) const {
-  const RankTrace& trace = trace_.ranks[std::size_t(rank)];
-  const GroupKind group = program(rank).ops[std::size_t(op)].group;
-  return {group, first_member(plan_.grid, group, trace.rank),
-          count_in_group_[std::size_t(trace.program)][std::size_t(op)]};
 }
 
 // The rank at this pipeline coordinate whose others are those of `beside`, or its stand-in.
@@ -123,16 +60,6 @@ std::optional<TraceIndex::End> TraceIndex::other_end(int rank, const Op& op) con
   const Span* span = span_of(far, found->second);
   if (!span) return std::nullopt;
   return End{far, span};
-}
-
-Seconds TraceIndex::began(int rank, const Span& span) const {
-  const Op& what = op(rank, span);
-  Seconds start = span.start;
-  if (what.kind == OpKind::Collective) start = last_ready_.at(collective_of(rank, span.op));
-  if (what.kind == OpKind::Receive)
-    if (const auto sender = other_end(rank, what)) start = std::max(start, sender->span->start);
-  // Clocks of different machines do not agree to the last digit.
-  return std::min(start, span.end);
 }
 
 }  // namespace windtunnel

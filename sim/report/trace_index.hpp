@@ -1,5 +1,4 @@
-// Finds in a Trace what belongs together: the span of an op, the two ends of a message, the members
-// of a collective.
+// Finds in a Trace what belongs together: the span of an op, the two ends of a message.
 //
 // In a folded trace a rank that is not shown has the rank of its program that stands for most as a
 // stand-in.
@@ -32,25 +31,17 @@ class TraceIndex {
   };
   std::optional<End> other_end(int rank, const Op& op) const;
 
-  // When a span's work began. A span begins when its rank is ready, as profilers show it; but a
-  // collective begins when its last member is ready, and a message is on the way when it was sent.
-  Seconds began(int rank, const Span& span) const;
-
  private:
   using Message = std::tuple<OpKind, Purpose, int, int>;  // with stage and micro-batch
-  using Collective = std::tuple<GroupKind, int, int>;     // with a rank of the group, and count
   static Message message_of(OpKind kind, const Op& op);
-  Collective collective_of(int rank, int op) const;
   int rank_at(int pipeline, int beside) const;
 
   const Plan& plan_;
   const Trace& trace_;
   std::vector<std::map<Message, int>> messages_;  // by program: the op
-  std::vector<std::vector<int>> count_in_group_;  // by program and op: collectives before it
   std::vector<std::vector<int>> span_of_op_;      // by rank and op: index of the span, or -1
   std::map<int, int> index_of_rank_;
   std::vector<int> stand_in_;  // by program
-  std::map<Collective, Seconds> last_ready_;
 };
 
 }  // namespace windtunnel

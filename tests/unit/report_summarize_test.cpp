@@ -217,9 +217,10 @@ TEST_CASE("blocking transfers and reductions on the compute stream are busy time
   CHECK(sum(time) == 7);
 }
 
-TEST_CASE("a rank that waits in a collective for the others idles") {
+TEST_CASE("a rank that waits for the others of a collective idles") {
   // Both stages end with a norm reduction on the compute stream and half a second of optimizer.
-  // Stage 1 is ready at 8.25, stage 0 at 10.5; then it takes 0.25 s.
+  // Stage 1 is ready at 8.25, stage 0 at 10.5; then it takes 0.25 s: a collective's span starts
+  // when its last member has joined.
   Plan plan = example::plan();
   Trace trace = example::trace();
   for (Program& program : plan.programs) {
@@ -228,83 +229,30 @@ TEST_CASE("a rank that waits in a collective for the others idles") {
     program.ops[9] = norm;
     program.ops.push_back(example::optimizer({9}));
   }
-  trace.ranks[0].spans[9] = span(9, 10.5, 10.75);
-  trace.ranks[0].spans.push_back(span(10, 10.75, 11.25));
-  trace.ranks[1].spans[9] = span(9, 8.25, 10.75);
-  trace.ranks[1].spans.push_back(span(10, 10.75, 11.25));
+  for (RankTrace& rank : trace.ranks) {
+    rank.spans[9] = span(9, 10.5, 10.75);
+    rank.spans.push_back(span(10, 10.75, 11.25));
+  }
   trace.end = Seconds(11.25);
-
-  SECTION("in one group") {
-    const Report report = summarize(example::job(), plan, trace);
-    for (const RankSummary& rank : report.ranks) {
-      CHECK(rank.time.other_communication.value == 0.25);
-      CHECK(sum(rank.time) == 11.25);
-    }
-    CHECK(report.ranks[1].time.bubble.value == 3.25);  // 0-1 and 8.25-10.5
-    // busy: 6 in passes, 0.25, 0.5
-    CHECK(report.bubble_fraction == Approx(1 - 6.75 / 11.25).epsilon(1e-15));
-  }
-  SECTION("in the groups of different replicas") {
-    trace.ranks[1].rank = 6;  // data coordinate 1
-    const Report report = summarize(example::job(), plan, trace);
-    CHECK(report.ranks[1].time.other_communication.value == 2.5);
-    CHECK(report.ranks[1].time.bubble.value == 1.0);  // 0-1
-  }
-}
-
-TEST_CASE("members of a group are found by their coordinates") {
-  // Ranks 0 and 1 of a grid with tensor 2, data 2 and pipeline 2 differ in the tensor coordinate,
-  // 0 and 2 in data, 0 and 4 in pipeline, 0 and 7 in all. The first waits from 1 for the other,
-  // who comes at 3, if they are of one group; both are done at 4.
-  struct Case {
-    GroupKind group;
-    int other;
-    bool together;
-  };
-  const int shard_ranks = GENERATE(1, 2);
-  const auto [group, other, together] = GENERATE_COPY(values<Case>({
-      {GroupKind::Tensor, 1, true},
-      {GroupKind::Tensor, 2, false},
-      {GroupKind::Data, 2, true},
-      {GroupKind::Data, 1, false},
-      {GroupKind::Shard, 2, shard_ranks == 2},
-      {GroupKind::Replica, 2, shard_ranks == 1},
-      {GroupKind::Embedding, 4, true},
-      {GroupKind::Embedding, 1, false},
-      {GroupKind::Model, 4, true},
-      {GroupKind::Model, 1, true},
-      {GroupKind::Model, 2, false},
-      {GroupKind::World, 7, true},
-  }));
-  Plan plan = example::plan();
-  plan.grid.shard_ranks = shard_ranks;
-  plan.grid.embedding_ends = {0, 1};
-  Op reduction = blocking(example::reduction(Purpose::GradientReduction, {0}));
-  reduction.group = group;
-  for (Program& program : plan.programs)
-    program.ops = {example::compute(Purpose::Backward, 0, 0, {}), reduction};
-  const Trace trace{.ranks = {{.rank = 0, .spans = {span(0, 0, 1), span(1, 1, 4)}},
-                              {.rank = other,
-                               .program = plan.grid.coordinates(other).pipeline,
-                               .spans = {span(0, 0, 3), span(1, 3, 4)}}},
-                    .end = Seconds(4)};
   const Report report = summarize(example::job(), plan, trace);
-  CAPTURE(group, other, shard_ranks);
-  CHECK(report.ranks[0].time.bubble.value == (together ? 2 : 0));
-  CHECK(report.ranks[0].time.data_communication.value == (together ? 1 : 3));
-  // The same collective of a rank and of its group: members() agrees.
-  const std::vector<int> members = plan.grid.members(group, 0);
-  CHECK((std::find(members.begin(), members.end(), other) != members.end()) == together);
+  for (const RankSummary& rank : report.ranks) {
+    CHECK(rank.time.other_communication.value == 0.25);
+    CHECK(sum(rank.time) == 11.25);
+  }
+  CHECK(report.ranks[1].time.bubble.value == 3.25);  // 0-1 and 8.25-10.5
+  // busy: 6 in passes, 0.25, 0.5
+  CHECK(report.bubble_fraction == Approx(1 - 6.75 / 11.25).epsilon(1e-15));
 }
 
 TEST_CASE("a blocking receive idles until the message is sent") {
-  // Stage 1 waits from 0; stage 0 sends after its forward, from 1 to 1.25.
+  // Stage 1 waits from 0; stage 0 sends after its forward, from 1 to 1.25, and the receive's span
+  // is that transfer.
   Plan plan = example::plan();
   for (Program& program : plan.programs)
     for (Op& op : program.ops)
       if (op.kind == OpKind::Receive) op.stream = Stream::Compute;
   Trace trace = example::trace();
-  trace.ranks[1].spans[0] = span(0, 0, 1.25);
+  trace.ranks[1].spans[0] = span(0, 1, 1.25);
   const Breakdown time = summarize(example::job(), plan, trace).ranks[1].time;
   CHECK(time.pipeline_transfer.value == 0.25);
   CHECK(time.bubble.value == 3.25);

@@ -1,0 +1,61 @@
+// The outputs that the README shows are what the program prints.
+#include <cstdio>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+
+namespace {
+
+const std::string kRoot = WINDTUNNEL_SOURCE_DIR;
+
+struct Example {
+  std::string command, output;
+};
+
+// Commands of ```console blocks: a line "$ command", then its output up to the next command or the
+// end.
+std::vector<Example> examples() {
+  std::ifstream file(kRoot + "/README.md");
+  std::vector<Example> found;
+  bool inside = false;
+  for (std::string line; std::getline(file, line);) {
+    if (line.rfind("```", 0) == 0) {
+      inside = line == "```console";
+    } else if (inside && line.rfind("$ ", 0) == 0) {
+      found.push_back({line.substr(2), ""});
+    } else if (inside) {
+      REQUIRE(!found.empty());
+      found.back().output += line + "\n";
+    }
+  }
+  return found;
+}
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  if (text.rfind(from, 0) == 0) text.replace(0, from.size(), to);
+  return text;
+}
+
+std::string output_of(const std::string& command) {
+  FILE* pipe = popen(("cd '" + kRoot + "' && " + command + " 2>&1").c_str(), "r");
+  REQUIRE(pipe != nullptr);
+  std::string output;
+  for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) output += char(c);
+  REQUIRE(pclose(pipe) == 0);
+  return output;
+}
+
+}  // namespace
+
+TEST_CASE("the README's commands print what it shows") {
+  const std::vector<Example> all = examples();
+  REQUIRE(all.size() >= 3);
+  for (const Example& example : all) {
+    INFO(example.command);
+    std::string command = replaced(example.command, "./windtunnel", WINDTUNNEL_PROGRAM);
+    command = replaced(command, "build/release/validate_published", WINDTUNNEL_VALIDATE);
+    CHECK(output_of(command) == example.output);
+  }
+}
