@@ -55,9 +55,10 @@ struct NodeType {
   // What NCCL's graph search finds on this node (NCCL's topology log prints it); absent: not an
   // NCCL node.
   struct Nccl {
-    int channels = 1;
-    Rate channel_intra;  // per channel, inside the node
-    Rate channel_inter;  // per channel, between nodes
+    int channels = 1;        // of a communicator inside the node
+    Rate channel_intra;      // per channel
+    int channels_inter = 1;  // of a communicator between nodes that uses all NICs
+    Rate channel_inter;      // per channel
     bool nvls = false;
     bool amd_cpu = false;
     std::string source;

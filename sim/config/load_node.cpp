@@ -12,6 +12,7 @@ NodeType::Nccl read_nccl(YamlMap map) {
   NodeType::Nccl nccl;
   nccl.channels = int(map.at("channels").integer(1, kMostPerNode));
   nccl.channel_intra = Rate(map.at("channel_intra").quantity(QuantityKind::DataRate));
+  nccl.channels_inter = int(map.at("channels_inter").integer(1, kMostPerNode));
   nccl.channel_inter = Rate(map.at("channel_inter").quantity(QuantityKind::DataRate));
   if (const auto value = map.find("nvls")) nccl.nvls = value->flag();
   if (const auto value = map.find("amd_cpu")) nccl.amd_cpu = value->flag();

@@ -22,6 +22,9 @@ struct Family {
   std::string_view description;
   std::string_view example;
   std::span<const Unit> units;
+  // Beyond these bounds nothing in the field is; within them no sum or quotient of the simulation
+  // leaves the range of a double or of 64 bits.
+  double least, most;
 };
 
 constexpr double kKi = 1024, kMi = kKi * kKi, kGi = kMi * kKi, kTi = kGi * kKi, kPi = kTi * kKi;
@@ -45,14 +48,15 @@ constexpr Unit kPrices[] = {{"USD/h", 1}};
 constexpr Unit kPercents[] = {{"%", 1, 100}};
 
 const Family& family_of(QuantityKind kind) {
-  static const std::array<Family, 8> families = {{{"a size", "80 GB", kSizes},
-                                                  {"a data rate", "400 Gb/s", kRates},
-                                                  {"a time", "2 us", kTimes},
-                                                  {"a number of operations", "1 GFLOP", kFlops},
-                                                  {"a compute rate", "312 TFLOP/s", kFlopRates},
-                                                  {"a power", "400 W", kPowers},
-                                                  {"a price", "21.96 USD/h", kPrices},
-                                                  {"a percentage", "25 %", kPercents}}};
+  static const std::array<Family, 8> families = {
+      {{"a size", "80 GB", kSizes, 1e-3, 1024 * kPi},
+       {"a data rate", "400 Gb/s", kRates, 1e-3, 1e18},
+       {"a time", "2 us", kTimes, 1e-15, 1e9},
+       {"a number of operations", "1 GFLOP", kFlops, 1e-3, 1e30},
+       {"a compute rate", "312 TFLOP/s", kFlopRates, 1e-3, 1e24},
+       {"a power", "400 W", kPowers, 1e-3, 1e9},
+       {"a price", "21.96 USD/h", kPrices, 1e-6, 1e9},
+       {"a percentage", "25 %", kPercents, 1e-9, 100}}};
   return families[static_cast<std::size_t>(kind)];
 }
 
@@ -97,8 +101,10 @@ ParsedQuantity parsed_quantity(QuantityKind kind, std::string_view text, bool al
   for (const Unit& unit : family.units) {
     if (unit.name != rest) continue;
     const double value = number * unit.multiply / unit.divide;
-    if (!std::isfinite(value)) return {0, expected + ": too large"};
-    if (value == 0 && !allow_zero) return {0, expected + ": it must be positive"};
+    if (value == 0 && allow_zero) return {0, ""};
+    if (value == 0) return {0, expected + ": it must be positive"};
+    if (value > family.most) return {0, expected + ": too large"};
+    if (value < family.least) return {0, expected + ": too small"};
     return {value, ""};
   }
   return {0, fmt::format("{} (the units are {})", expected, unit_names(family))};

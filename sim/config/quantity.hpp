@@ -27,7 +27,7 @@ struct ParsedQuantity {
   bool is_valid() const { return problem.empty(); }
 };
 
-// Never negative, never infinite. Zero only where `allow_zero`.
+// Never negative, zero only where `allow_zero`, and within bounds that no machine or job exceeds.
 ParsedQuantity parsed_quantity(QuantityKind kind, std::string_view text, bool allow_zero = false);
 
 // "a data rate such as "400 Gb/s"", for messages.

@@ -20,6 +20,8 @@ namespace {
 constexpr std::size_t kLargestFile = std::size_t{1} << 20;
 constexpr std::size_t kDeepest = 32;
 constexpr std::size_t kWidestExcerpt = 120;
+// Wide enough for token counts and slowdowns, and far from the ends of a double.
+constexpr double kLeastRatio = 1e-9, kLargestRatio = 1e18;
 
 // Byte offset -> number of characters before it.
 std::size_t characters(std::string_view line) {
@@ -464,6 +466,9 @@ double YamlValue::ratio() const {
   double value = 0;
   if (!read_number(rest, value) || !rest.empty() || value <= 0)
     fail("expected a positive number, got " + description(*node_));
+  if (value < kLeastRatio || value > kLargestRatio)
+    fail(fmt::format("expected a positive number from {:g} to {:g}, got {}", kLeastRatio,
+                     kLargestRatio, description(*node_)));
   return value;
 }
 

@@ -118,16 +118,17 @@ NcclGraph Communicators::nccl_graph(const std::vector<int>& members, const Group
   const NodeType& node = cluster_.node_type(shape.node_of_member.front());
   SIM_CHECK(node.nccl.has_value(), "no NCCL graph for node type " + node.name);
   const std::string& arch = cluster_.gpu_spec(members.front()).arch;
-  int channels = node.nccl->channels;
-  if (shape.nodes() > 1 && node.nics > 0)
-    channels = std::max(1, channels * shape.rails / node.nics);
+  const bool between = shape.nodes() > 1;
+  const int channels_between =
+      std::max(1, node.nccl->channels_inter * shape.rails / std::max(1, node.nics));
   return {.arch = arch == "volta"       ? NcclArch::Volta
                   : arch == "hopper"    ? NcclArch::Hopper
                   : arch == "blackwell" ? NcclArch::Blackwell
                                         : NcclArch::Ampere,
           .intra = node.interconnect == "nvlink_switch" ? NcclLink::NvLink : NcclLink::Pci,
-          .channels = channels,
-          .channel_intra = node.nccl->channel_intra,
+          .channels = between ? channels_between : node.nccl->channels,
+          // NCCL's graph between nodes has one speed for both parts of a channel.
+          .channel_intra = between ? node.nccl->channel_inter : node.nccl->channel_intra,
           .channel_inter = node.nccl->channel_inter,
           .amd_cpu = node.nccl->amd_cpu,
           .nvls = node.nccl->nvls};

@@ -38,17 +38,26 @@ enum class Purpose {
   InputGradient,
   WeightGradient,
   Optimizer,
-  Activation,          // pipeline transfer
-  Gradient,            // pipeline transfer
-  GradientReduction,   // data parallel
-  ParameterGather,     // ZeRO
-  EmbeddingReduction,  // tied embeddings
-  NormReduction        // gradient norm
+  Activation,           // pipeline transfer
+  Gradient,             // pipeline transfer
+  GradientReduction,    // data parallel
+  ParameterGather,      // ZeRO
+  ReplicatedReduction,  // sequence parallelism: gradients of tensors that every tensor rank has
+  EmbeddingReduction,   // tied embeddings
+  NormReduction         // gradient norm
 };
-inline constexpr std::array<std::string_view, 11> kPurposeNames = {
-    "forward",       "backward", "input gradient",     "weight gradient",  "optimizer",
-    "activation",    "gradient", "gradient reduction", "parameter gather", "embedding reduction",
-    "norm reduction"};
+inline constexpr std::array<std::string_view, 12> kPurposeNames = {"forward",
+                                                                   "backward",
+                                                                   "input gradient",
+                                                                   "weight gradient",
+                                                                   "optimizer",
+                                                                   "activation",
+                                                                   "gradient",
+                                                                   "gradient reduction",
+                                                                   "parameter gather",
+                                                                   "replicated reduction",
+                                                                   "embedding reduction",
+                                                                   "norm reduction"};
 
 enum class MemoryKind { Weights, Gradients, Optimizer, Activations, Buffers, Logits };
 inline constexpr std::array<std::string_view, 6> kMemoryKindNames = {

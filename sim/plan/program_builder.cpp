@@ -378,6 +378,28 @@ void ProgramBuilder::add_reduction(LayerRange layers, std::int64_t parameters, i
 
 // ---- end of the step ----------------------------------------------------------------------------
 
+// With sequence parallelism each tensor rank has seen other tokens in the layers between the
+// splits, so tensors that are not divided (norms, biases after a row-parallel GEMM) sum their
+// gradients. The embedding is before the first split. Source: Megatron-LM, finalize_model_grads.
+void ProgramBuilder::add_replicated_reduction() {
+  if (!job_.parallel.sequence_parallel || grid_.tensor == 1) return;
+  std::int64_t numel = 0;
+  for (int layer = 0; layer < int(job_.model.layers.size()); ++layer) {
+    if (!owns(layer) || job_.model.layers[std::size_t(layer)].kind == LayerKind::Embedding)
+      continue;
+    for (const Tensor& tensor : tensors_of(layer)) numel += tensor.split ? 0 : tensor.numel;
+  }
+  if (numel == 0) return;
+  Op op{.kind = OpKind::Collective,
+        .stream = Stream::Compute,
+        .purpose = Purpose::ReplicatedReduction,
+        .group = GroupKind::Tensor,
+        .collective = CollectiveKind::AllReduce,
+        .bytes = Bytes(double(numel) * gradient_bytes_)};
+  if (last_communication_ >= 0) op.after = {last_communication_};
+  add(std::move(op));
+}
+
 // Copies of a tied embedding on the first and the last stage add up their gradients.
 // Source: Megatron-LM, finalize_model_grads.
 void ProgramBuilder::add_embedding_reduction() {
@@ -407,6 +429,7 @@ int ProgramBuilder::add_single(std::string_view name, const Work& work) {
 void ProgramBuilder::add_step_end() {
   for (const auto& [layers, parameters] : deferred_)
     add_reduction(layers, parameters, last_compute_);
+  add_replicated_reduction();
   add_embedding_reduction();
   if (program_.parameters == 0) return;
   const double held = double(program_.parameters) / shards_;

@@ -75,6 +75,7 @@ class ProgramBuilder {
   void add_reduction(LayerRange layers, std::int64_t parameters, int compute);
   void add_step_end();
   void add_final_gathers(int optimizer);
+  void add_replicated_reduction();
   void add_embedding_reduction();
   int add_single(std::string_view name, const Work& work);
   void set_compute_memory(const Part& part, Op& op) const;

@@ -40,6 +40,7 @@ Seconds& part_of(Breakdown& time, Purpose purpose) {
     case Purpose::GradientReduction:
     case Purpose::ParameterGather:
       return time.data_communication;
+    case Purpose::ReplicatedReduction:
     case Purpose::EmbeddingReduction:
     case Purpose::NormReduction:
       return time.other_communication;
