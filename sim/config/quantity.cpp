@@ -7,6 +7,8 @@
 #include <cmath>
 #include <span>
 
+#include "config/yaml_text.hpp"
+
 namespace windtunnel {
 namespace {
 
@@ -91,8 +93,8 @@ std::string expected_quantity(QuantityKind kind) {
 
 ParsedQuantity parsed_quantity(QuantityKind kind, std::string_view text, bool allow_zero) {
   const Family& family = family_of(kind);
-  const std::string expected = fmt::format("expected {}, got '{}'", expected_quantity(kind),
-                                           text.size() <= 60 ? text : text.substr(0, 60));
+  const std::string expected =
+      fmt::format("expected {}, got '{}'", expected_quantity(kind), shortened(text));
   std::string_view rest = without_spaces(text);
   double number = 0;
   if (!read_number(rest, number)) return {0, expected};

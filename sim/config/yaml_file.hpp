@@ -6,7 +6,7 @@
 // value is of the type that the reader asks for or an error: there are no fallbacks for bad values.
 // Any function here may throw ConfigError, and nothing else.
 //
-// yaml-cpp stays inside yaml_file.cpp.
+// yaml-cpp stays inside yaml_tree.cpp.
 #pragma once
 
 #include <array>

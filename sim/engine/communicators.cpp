@@ -61,11 +61,11 @@ void Communicators::lay_group_kind(GroupKind kind) {
 }
 
 const CollectiveCost& Communicators::cost(int rank, int use) const {
-  static const CollectiveCost kNothing;
+  static const CollectiveCost nothing;
   const GroupKind kind = uses[std::size_t(use)].group;
   const auto& costs = costs_[std::size_t(group_of_rank_[std::size_t(kind)][std::size_t(rank)])];
   const auto found = costs.find(use);
-  return found == costs.end() ? kNothing : found->second;
+  return found == costs.end() ? nothing : found->second;
 }
 
 int Communicators::pair(int sender, int to_pipeline) const {

@@ -9,6 +9,7 @@
 // - A routing zone that gives each flow the list of links which it was handed: rails, multi-link
 // flows.
 #include <algorithm>
+#include <cmath>
 
 #include "base/check.hpp"
 #include "engine/network.hpp"
@@ -61,7 +62,7 @@ class Platform {
     const std::size_t slot = take_slot(token);
     zone_->set_route(&route);  // read while the flow starts
     auto flow = simgrid::s4u::Comm::sendto_init();
-    flow->set_payload_size(static_cast<uint64_t>(units + 0.5));
+    flow->set_payload_size(static_cast<uint64_t>(std::llround(units)));
     // NOLINTNEXTLINE(performance-no-int-to-ptr): SimGrid's user data is a pointer, ours a number.
     flow->set_data(reinterpret_cast<void*>(slot + 1));
     flows_[slot] = flow;

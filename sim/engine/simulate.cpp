@@ -18,9 +18,9 @@ namespace {
 
 std::vector<double> slowdowns(const Plan& plan, const Cluster& cluster,
                               const Conditions& conditions) {
-  std::vector<double> slowdown;
-  for (int rank = 0; rank < plan.grid.size(); ++rank)
-    slowdown.push_back(cluster.gpus[std::size_t(rank)].slowdown);
+  std::vector<double> slowdown(std::size_t(plan.grid.size()));
+  for (std::size_t rank = 0; rank < slowdown.size(); ++rank)
+    slowdown[rank] = cluster.gpus[rank].slowdown;
   for (const Straggler& straggler : conditions.stragglers) {
     SIM_CHECK(straggler.rank >= 0 && straggler.rank < plan.grid.size(), "no such rank");
     slowdown[std::size_t(straggler.rank)] *= straggler.slowdown;

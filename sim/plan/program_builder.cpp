@@ -120,11 +120,27 @@ bool ProgramBuilder::reduces(const Action& action, int position) const {
   });
 }
 
+// Whether this action makes whole gradients beside the shard that ZeRO-2 and 3 keep: the first one,
+// and each one after a reduction.
+bool ProgramBuilder::starts_gradients(const Action& action, int position) const {
+  if (job_.parallel.zero_stage < 2 || grid_.data == 1 || !computes_weight_gradient(action.type))
+    return false;
+  if (!job_.data_parallel.no_sync) return true;
+  const auto& actions = schedule_.actions[std::size_t(program_.pipeline)];
+  return std::none_of(actions.begin(), actions.begin() + position, [&](const Action& earlier) {
+    return earlier.stage == action.stage && earlier.type == action.type;
+  });
+}
+
 std::vector<ProgramBuilder::Part> ProgramBuilder::parts() const {
   std::vector<Part> parts;
   const auto& actions = schedule_.actions[std::size_t(program_.pipeline)];
-  for (int i = 0; i < int(actions.size()); ++i)
+  for (int i = 0; i < int(actions.size()); ++i) {
+    const std::size_t first = parts.size();
     append_parts(actions[std::size_t(i)], reduces(actions[std::size_t(i)], i), parts);
+    const bool starts = starts_gradients(actions[std::size_t(i)], i);
+    for (std::size_t part = first; part < parts.size(); ++part) parts[part].new_gradients = starts;
+  }
   if (job_.parallel.zero_stage == 3) mark_gathers(parts);
   return parts;
 }
@@ -336,9 +352,8 @@ void ProgramBuilder::set_compute_memory(const Part& part, Op& op) const {
   const double weights = double(parameters_of(part.layers)) * weight_bytes_;
   if (part.release) change(op.on_end, MemoryKind::Buffers, -weights);
   // ZeRO-2 and 3 keep only a shard of the gradients: the whole ones live until they are reduced.
-  if (job_.parallel.zero_stage >= 2)
-    for (const std::int64_t bucket : part.buckets)
-      change(op.on_start, MemoryKind::Buffers, double(bucket) * gradient_bytes_);
+  if (part.new_gradients)
+    change(op.on_start, MemoryKind::Buffers, double(parameters_of(part.layers)) * gradient_bytes_);
 }
 
 void ProgramBuilder::add_reductions(const Part& part, int compute) {
@@ -431,7 +446,8 @@ void ProgramBuilder::add_step_end() {
     add_reduction(layers, parameters, last_compute_);
   add_replicated_reduction();
   add_embedding_reduction();
-  if (program_.parameters == 0) return;
+  // A stage without parameters takes part all the same: the norm is summed over all stages.
+  if (job_.model.parameter_count() == 0) return;
   const double held = double(program_.parameters) / shards_;
   if (job_.gradient_clipping) {
     const int norm = add_single(
@@ -463,6 +479,7 @@ void ProgramBuilder::add_final_gathers(int optimizer) {
   for (int stage = 0; stage < schedule_.stages(); ++stage) {
     if (schedule_.device_of_stage[std::size_t(stage)] != program_.pipeline) continue;
     const LayerRange layers = context_.layers_of_stage[std::size_t(stage)];
+    if (parameters_of(layers) == 0) continue;
     add({.kind = OpKind::Collective,
          .stream = Stream::Communication,
          .purpose = Purpose::ParameterGather,

@@ -51,6 +51,7 @@ class ProgramBuilder {
     bool opens = true, closes = true;  // first, last part of its action
     bool gather = false;               // ZeRO-3: its weights must be gathered first
     bool release = false;              // ZeRO-3: gathered weights are freed at its end
+    bool new_gradients = false;        // ZeRO-2 and 3: makes whole gradients, beside the kept shard
     std::vector<std::int64_t>
         buckets;  // parameters of each gradient bucket that is complete at its end
   };
@@ -60,6 +61,7 @@ class ProgramBuilder {
   std::vector<Tensor> tensors_of(int layer) const;
   bool owns(int layer) const;
   bool reduces(const Action& action, int position) const;
+  bool starts_gradients(const Action& action, int position) const;
   std::vector<Part> parts() const;
   void append_parts(const Action& action, bool reduce, std::vector<Part>& parts) const;
   std::vector<Part> bucket_parts(const Action& action) const;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/units.hpp"
+#include "cluster/cluster.hpp"
 
 namespace windtunnel {
 
@@ -32,11 +33,20 @@ struct LinkLoad {
   Bytes bytes;  // carried by this one link over the step
 };
 
+// What all links of one class carried over time, in equal bins from the start of the step.
+struct ClassActivity {
+  LinkClass kind = LinkClass::Fabric;
+  Rate capacity;             // of all its links that the step uses, together
+  std::vector<Bytes> bytes;  // by bin
+};
+
 struct Trace {
-  std::vector<RankTrace> ranks;  // by rank
-  std::vector<LinkLoad> links;   // links that carried something, by index
-  Seconds end;                   // of the last op of all ranks: the step time
-  std::uint64_t events = 0;      // timers and flows that the simulation ran
+  std::vector<RankTrace> ranks;         // by rank
+  std::vector<LinkLoad> links;          // links that carried something, by index
+  Seconds activity_bin;                 // width of a bin of `activity`
+  std::vector<ClassActivity> activity;  // classes that carried something
+  Seconds end;                          // of the last op of all ranks: the step time
+  std::uint64_t events = 0;             // timers and flows that the simulation ran
 };
 
 }  // namespace windtunnel
