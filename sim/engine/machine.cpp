@@ -63,15 +63,16 @@ struct ChannelState {
   Bytes size;
   std::size_t step = 0;  // phase, or round
   std::vector<Round> rounds;
-  int flows = 0;   // under way
-  Seconds joined;  // when the last member came
+  int flows = 0;    // under way
+  Seconds flowing;  // since when
+  Seconds joined;   // when the last member came
 };
 
 struct Transfer {
   int rank = 0, op = 0;           // the Send
   int receiver = 0, receive = 0;  // the Receive
   int path = 0;
-  Seconds start;
+  Seconds start, flowing;  // sent; its bytes on the way
 };
 
 class Machine {
@@ -93,6 +94,8 @@ class Machine {
 
   void join(int rank, int op, int use);
   void begin_step(int channel);
+  template <class Visit>
+  void for_flows(int channel, const Visit& visit) const;
   void start_flows(int channel);
   void step_done(int channel);
 
@@ -101,6 +104,7 @@ class Machine {
 
   void later(Seconds delay, Token token);
   void flow(int path, Bytes bytes, Rate limit, Token token);
+  void carry(int path, Bytes bytes, Seconds start, Seconds end);
   double noise(int rank, int op, std::size_t segment) const;
   const Op& op_at(int rank, int op) const { return program_of(rank).ops[std::size_t(op)]; }
   const Program& program_of(int rank) const {
@@ -119,6 +123,7 @@ class Machine {
   std::vector<std::size_t> free_transfers_;
   std::deque<Token> due_;       // happens now, after what is happening
   std::vector<Bytes> carried_;  // by path
+  Activity activity_;
   Trace trace_;
 };
 
@@ -157,6 +162,10 @@ Trace Machine::run() {
   for (std::size_t path = 0; path < carried_.size(); ++path)
     for (const LinkUse& use : input_.layout.wiring.paths[path])
       trace_.links[std::size_t(use.link)].bytes += carried_[path] * use.times;
+  trace_.activity_bin = activity_.bin();
+  for (std::size_t kind = 0; kind < kLinkClasses; ++kind)
+    trace_.activity.push_back(
+        {LinkClass(kind), Rate(0), activity_.bins(LinkClass(kind), trace_.end)});
   return std::move(trace_);
 }
 
@@ -176,7 +185,8 @@ void Machine::handle(Token token) {
       if (--channels_[index].flows == 0) step_done(int(index));
       return;
     case Event::SendLatency: {
-      const Transfer& transfer = transfers_[index];
+      Transfer& transfer = transfers_[index];
+      transfer.flowing = network_.now();
       flow(transfer.path, op_at(transfer.rank, transfer.op).bytes, Rate(0),
            token_of(Event::TransferDone, index));
       return;
@@ -184,6 +194,8 @@ void Machine::handle(Token token) {
     case Event::TransferDone: {
       const Transfer transfer = transfers_[index];
       free_transfers_.push_back(index);
+      carry(transfer.path, op_at(transfer.rank, transfer.op).bytes, transfer.flowing,
+            network_.now());
       deliver(transfer);
       return;
     }
@@ -198,11 +210,18 @@ void Machine::later(Seconds delay, Token token) {
 }
 
 void Machine::flow(int path, Bytes bytes, Rate limit, Token token) {
-  carried_[std::size_t(path)] += bytes;
   if (bytes.value > 0)
     network_.flow(path, bytes, limit, token);
   else
     due_.push_back(token);
+}
+
+// Notes what links carried from start to end.
+void Machine::carry(int path, Bytes bytes, Seconds start, Seconds end) {
+  carried_[std::size_t(path)] += bytes;
+  BytesByClass by_class = input_.class_share[std::size_t(path)];
+  for (double& of_class : by_class) of_class *= bytes.value;
+  activity_.add(start, end, by_class);
 }
 
 // ---- streams ------------------------------------------------------------------------------------
@@ -285,6 +304,8 @@ void Machine::begin_compute(int rank, int op) {
   state.communication = runnable.merged->communication;
   state.recompute = runnable.merged->recompute;
   state.pending = 1;
+  for (const auto& [path, bytes] : runnable.merged->carried)
+    carry(path, bytes, network_.now(), network_.now() + runnable.merged->total);
   later(runnable.merged->total, token_of(Event::ComputeDone, std::size_t(rank)));
 }
 
@@ -380,14 +401,14 @@ void Machine::begin_step(int channel) {
   later(latency, token_of(Event::StepLatency, std::size_t(channel)));
 }
 
-void Machine::start_flows(int channel) {
-  ChannelState& state = channels_[std::size_t(channel)];
+// The flows of a channel's present step: one for a phase, one for each send of a round.
+template <class Visit>
+void Machine::for_flows(int channel, const Visit& visit) const {
+  const ChannelState& state = channels_[std::size_t(channel)];
   const Layout::Channel& wired = input_.layout.channels[std::size_t(channel)];
-  const Token done = token_of(Event::FlowDone, std::size_t(channel));
   if (state.rounds.empty()) {
     const CollectiveStep& step = state.cost->steps[state.step];
-    state.flows = 1;
-    flow(wired.path_of_phase[state.step], step.bytes, step.limit, done);
+    visit(wired.path_of_phase[state.step], step.bytes, step.limit);
     return;
   }
   // The protocol's overhead on the wire is the same for every byte.
@@ -395,14 +416,23 @@ void Machine::start_flows(int channel) {
       input_.communicators.all[std::size_t(state.cost->communicator)];
   const CollectiveStep& first = state.cost->steps.front();
   const double overhead = first.bytes / (state.size * communicator.phases.front().share);
-  const Round& round = state.rounds[state.step];
-  state.flows = int(round.size());
-  for (const Send& send : round)
-    flow(wired.path_of_edge.at({send.from, send.to}), send.bytes * overhead, first.limit, done);
+  for (const Send& send : state.rounds[state.step])
+    visit(wired.path_of_edge.at({send.from, send.to}), send.bytes * overhead, first.limit);
+}
+
+void Machine::start_flows(int channel) {
+  ChannelState& state = channels_[std::size_t(channel)];
+  state.flowing = network_.now();
+  state.flows = state.rounds.empty() ? 1 : int(state.rounds[state.step].size());
+  const Token done = token_of(Event::FlowDone, std::size_t(channel));
+  for_flows(channel, [&](int path, Bytes bytes, Rate limit) { flow(path, bytes, limit, done); });
 }
 
 void Machine::step_done(int channel) {
   ChannelState& state = channels_[std::size_t(channel)];
+  for_flows(channel, [&](int path, Bytes bytes, Rate) {
+    carry(path, bytes, state.flowing, network_.now());
+  });
   const std::size_t steps = state.rounds.empty() ? state.cost->steps.size() : state.rounds.size();
   if (++state.step < steps) {
     begin_step(channel);

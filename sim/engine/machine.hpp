@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/activity.hpp"
 #include "engine/layout.hpp"
 #include "engine/lower.hpp"
 #include "engine/simulate.hpp"
@@ -18,6 +19,7 @@ namespace windtunnel {
 // run in lockstep.
 struct MergedBlock {
   Seconds total, communication, recompute;
+  std::vector<std::pair<int, Bytes>> carried;  // by its collectives: path and bytes
 };
 
 // What a block is on one simulated rank: one span, or its segments.
@@ -32,6 +34,8 @@ struct MachineInput {
   const Layout& layout;
   // By simulated rank and block of the plan; only the blocks of the rank's own program are set.
   std::vector<std::vector<RunnableBlock>> blocks;
+  std::vector<BytesByClass>
+      class_share;      // by path: bytes on all links of a class per byte of a flow
   bool rounds = false;  // run collectives round by round
   std::optional<Noise> noise;
   std::function<void(const Progress&)> on_progress;

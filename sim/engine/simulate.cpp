@@ -71,19 +71,27 @@ std::vector<bool> private_lockstep(const Cluster& cluster, const Communicators& 
   return result;
 }
 
-// The alone time of a collective: what the simulation of its steps takes on links that nobody else
-// uses.
-Seconds lone_time(const CollectiveCost& cost, const Layout& layout) {
+// Adds a collective to a merged block: what the simulation of its steps takes on links that nobody
+// else uses, and what they carry.
+Seconds run_alone(const CollectiveCost& cost, const Layout& layout, MergedBlock& block) {
   Seconds time;
   const int channel = layout.channel_of_communicator[std::size_t(cost.communicator)];
   const auto& paths = layout.channels[std::size_t(channel)].path_of_phase;
   for (std::size_t i = 0; i < cost.steps.size(); ++i) {
+    const CollectiveStep& step = cost.steps[i];
     const auto& uses = layout.wiring.paths[std::size_t(paths[i])];
-    time += cost.steps[i].latency;
-    if (cost.steps[i].bytes.value > 0)
-      time += cost.steps[i].bytes / lone_rate(uses, layout.wiring.capacities, cost.steps[i].limit);
+    time += step.latency;
+    if (step.bytes.value > 0)
+      time += step.bytes / lone_rate(uses, layout.wiring.capacities, step.limit);
+    block.carried.emplace_back(paths[i], step.bytes);
   }
   return time;
+}
+
+void merge_equal_paths(std::vector<std::pair<int, Bytes>>& carried) {
+  std::map<int, Bytes> sums;
+  for (const auto& [path, bytes] : carried) sums[path] += bytes;
+  carried.assign(sums.begin(), sums.end());
 }
 
 std::optional<MergedBlock> merge(const std::vector<Segment>& segments, int rank,
@@ -96,7 +104,7 @@ std::optional<MergedBlock> merge(const std::vector<Segment>& segments, int rank,
       const CollectiveCost& cost = communicators.cost(rank, segment.use);
       if (cost.communicator >= 0) {
         if (!mergeable[std::size_t(cost.communicator)]) return std::nullopt;
-        collective = lone_time(cost, layout);
+        collective = run_alone(cost, layout, block);
       }
     }
     const Seconds exposed = std::max(Seconds(0), collective - segment.compute);
@@ -104,6 +112,7 @@ std::optional<MergedBlock> merge(const std::vector<Segment>& segments, int rank,
     block.communication += exposed;
     block.recompute += segment.recompute;
   }
+  merge_equal_paths(block.carried);
   return block;
 }
 
@@ -137,15 +146,35 @@ std::set<int> blocks_of(const Program& program) {
   return blocks;
 }
 
-// From simulated links to the cluster's; a link that carried nothing is left out.
-void name_links(const Layout& layout, Trace& trace) {
+// By path: what a byte of its flow puts on all links of each class, those included that are
+// represented.
+std::vector<BytesByClass> class_shares(const Cluster& cluster, const Layout& layout) {
+  std::vector<BytesByClass> shares;
+  for (const std::vector<LinkUse>& uses : layout.wiring.paths) {
+    BytesByClass& share = shares.emplace_back();
+    for (const LinkUse& use : uses) {
+      const Layout::SimulatedLink& link = layout.links[std::size_t(use.link)];
+      share[std::size_t(cluster.links[std::size_t(link.link)].kind)] +=
+          use.times * link.scale * link.represented;
+    }
+  }
+  return shares;
+}
+
+// From simulated links to the cluster's; what carried nothing is left out.
+void name_links(const Cluster& cluster, const Layout& layout, Trace& trace) {
   for (std::size_t i = 0; i < trace.links.size(); ++i) {
     const Layout::SimulatedLink& link = layout.links[i];
+    const Link& real = cluster.links[std::size_t(link.link)];
     trace.links[i] = {link.link, link.represented, trace.links[i].bytes * link.scale};
+    if (trace.links[i].bytes.value > 0)
+      trace.activity[std::size_t(real.kind)].capacity += real.bandwidth * link.represented;
   }
   std::erase_if(trace.links, [](const LinkLoad& load) { return load.bytes.value == 0; });
   std::sort(trace.links.begin(), trace.links.end(),
             [](const LinkLoad& a, const LinkLoad& b) { return a.link < b.link; });
+  std::erase_if(trace.activity,
+                [](const ClassActivity& activity) { return activity.capacity.value == 0; });
 }
 
 }  // namespace
@@ -171,6 +200,7 @@ Trace simulate(const Plan& plan, const Cluster& cluster, const Conditions& condi
                      .communicators = communicators,
                      .layout = layout,
                      .blocks = {},
+                     .class_share = class_shares(cluster, layout),
                      .rounds = fidelity == Fidelity::Rounds,
                      .noise = conditions.noise,
                      .on_progress = conditions.on_progress};
@@ -188,7 +218,7 @@ Trace simulate(const Plan& plan, const Cluster& cluster, const Conditions& condi
                            ? make_simgrid_network(layout.wiring)
                            : make_contention_free_network(layout.wiring);
   Trace trace = run_machine(input, *network);
-  name_links(layout, trace);
+  name_links(cluster, layout, trace);
   return trace;
 }
 

@@ -15,9 +15,9 @@ namespace windtunnel {
 struct Span {
   int op = 0;  // index into the program's ops
   Seconds start, end;
-  Seconds communication;  // part of a compute span spent in its tensor-parallel collectives
-  Seconds
-      recompute;  // part of a compute span that runs forward work again, its collectives excluded
+  // Parts of a compute span: spent in its tensor-parallel collectives; spent running forward work
+  // again, its collectives excluded.
+  Seconds communication, recompute;
 };
 
 struct RankTrace {
