@@ -74,6 +74,11 @@ int Communicators::pair(int sender, int to_pipeline) const {
   return found->second;
 }
 
+bool Communicators::contains(const Communicator& communicator, int rank) const {
+  const GroupKind kind = types[std::size_t(communicator.type)].group;
+  return group_of_rank_[std::size_t(kind)][std::size_t(rank)] == communicator.group;
+}
+
 std::vector<Round> Communicators::rounds(int communicator, Bytes size) const {
   const Communicator& at = all[std::size_t(communicator)];
   const Type& type = types[std::size_t(at.type)];

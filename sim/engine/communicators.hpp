@@ -72,6 +72,8 @@ class Communicators {
   int use_index(const CollectiveUse& use) const;
   // The cost of a use for the group that a rank is in.
   const CollectiveCost& cost(int rank, int use) const;
+  // Whether a rank takes part in a collective's communicator (not a pair).
+  bool contains(const Communicator& communicator, int rank) const;
   // Every send of every round of a collective of this size on a communicator; empty for a pair and
   // for algorithms without rounds.
   std::vector<Round> rounds(int communicator, Bytes size) const;

@@ -35,9 +35,8 @@ bool exclusive(const Communicators& communicators, const Communicator& a, const 
   if (communicators.types[std::size_t(a.type)].beside_compute ||
       communicators.types[std::size_t(b.type)].beside_compute)
     return false;
-  return std::any_of(a.members.begin(), a.members.end(), [&](int rank) {
-    return std::find(b.members.begin(), b.members.end(), rank) != b.members.end();
-  });
+  return std::any_of(a.members.begin(), a.members.end(),
+                     [&](int rank) { return communicators.contains(b, rank); });
 }
 
 // Communicators whose collectives can be part of one merged span: nobody else uses their links at

@@ -1,5 +1,5 @@
 // What must hold in every plan: over all schedules, pipeline shapes and ways to be parallel.
-#include <cmath>
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <optional>
@@ -317,7 +317,7 @@ TEST_CASE("structure: layers of a pass follow each other, forward up and backwar
 TEST_CASE("structure: ZeRO-3 gathers weights before they are used, and not twice") {
   int gathers = 0;
   for (const Case& some : all_cases()) {
-    // Recomputation has buffers of its own; what is gathered is read from the buffers here.
+    // No variation of ZeRO-3 recomputes: what a pass frees in the buffers are gathered weights.
     if (some.job.parallel.zero_stage != 3) continue;
     INFO(some.name);
     for (const Program& program : build_plan(some.job).programs) {
@@ -548,6 +548,23 @@ TEST_CASE("structure: the optimizer comes last but for the gathers of its new we
           if (new_weights) is_last &= steps && before.contains(i, singles.back());
         }
       CHECK(is_last);
+    }
+  }
+}
+
+TEST_CASE("structure: ZeRO-1 and 2 gather all new weights once, stage by stage") {
+  for (const Case& some : all_cases()) {
+    INFO(some.name);
+    const int zero = some.job.parallel.zero_stage;
+    for (const Program& program : build_plan(some.job).programs) {
+      const auto volume = collective_volume(program, GroupKind::Data, CollectiveKind::AllGather);
+      const bool gathers = zero == 1 || zero == 2;
+      CHECK(volume.bytes == Bytes(gathers ? 2 * double(program.parameters) : 0));
+      CHECK(volume.count <= some.job.parallel.virtual_stages);
+      // What has no bytes is not sent: it would still cost its latency.
+      CHECK(std::all_of(program.ops.begin(), program.ops.end(), [](const Op& op) {
+        return op.kind != OpKind::Collective || op.bytes > Bytes(0);
+      }));
     }
   }
 }
