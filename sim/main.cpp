@@ -8,6 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "commands/compare.hpp"
+#include "commands/files.hpp"
+#include "commands/sweep.hpp"
 #include "config/config_error.hpp"
 #include "config/load.hpp"
 #include "engine/simulate.hpp"
@@ -41,8 +44,9 @@ std::function<void(const Progress&)> progress_line() {
 }
 
 struct Options {
-  std::vector<std::string> files, overrides;
-  std::string job, out;
+  std::vector<std::string> files, overrides, vary;
+  std::string job, out, first, second, json;
+  int workers = 0;
   bool allow_oom = false;
 };
 
@@ -89,6 +93,47 @@ int simulate_job(const Options& options) {
   return printed(text);
 }
 
+int sweep_job(const Options& options) {
+  const SweepOutcome outcome = sweep({.job = options.job,
+                                      .overrides = options.overrides,
+                                      .vary = options.vary,
+                                      .out = options.out,
+                                      .workers = options.workers,
+                                      .allow_oom = options.allow_oom});
+  if (!outcome.problem.empty()) return fail(outcome.problem);
+  if (outcome.cases == 0) return kDone;  // a rank whose rows another one writes
+  const int written = printed(outcome.text + fmt::format("\nwrote {}/sweep.csv\n", options.out));
+  return outcome.all_invalid ? kWrongInput : written;
+}
+
+int compare_runs(const Options& options) {
+  const Comparison comparison = compare(options.first, options.second);
+  std::string text = comparison.text;
+  if (!options.json.empty()) {
+    const std::string problem = replace_file(options.json, comparison.json);
+    if (!problem.empty()) return fail(problem);
+    text += fmt::format("\nwrote {}\n", options.json);
+  }
+  return printed(text);
+}
+
+void add_options(CLI::App* sweep_verb, CLI::App* compare_verb, Options& options) {
+  sweep_verb
+      ->add_option("--vary", options.vary,
+                   "path=a,b,c varies a key; path,path=a:b,c:d varies keys together; "
+                   "1..8, 8..64+8 and 64..1024*2 are ranges")
+      ->allow_extra_args(false)
+      ->take_all()
+      ->required();
+  sweep_verb->add_option("--out", options.out, "folder for sweep.csv")->required();
+  sweep_verb->add_option("--jobs", options.workers, "processes at once; default: one for each core")
+      ->check(CLI::Range(1, 4096));
+  compare_verb->add_option("A", options.first, "folder of simulate --out, or a report.json")
+      ->required();
+  compare_verb->add_option("B", options.second, "the other one")->required();
+  compare_verb->add_option("--json", options.json, "also write the comparison to this file");
+}
+
 int run(int argc, char** argv) {
   Options options;
   CLI::App app("Windtunnel predicts distributed deep-learning training before anyone pays for it.",
@@ -101,14 +146,18 @@ int run(int argc, char** argv) {
 
   CLI::App* plan_verb = app.add_subcommand("plan", "Print what every rank does, as text");
   CLI::App* simulate_verb = app.add_subcommand("simulate", "Predict one training step");
-  for (CLI::App* verb : {plan_verb, simulate_verb}) {
+  CLI::App* sweep_verb = app.add_subcommand("sweep", "Simulate every combination of values");
+  CLI::App* compare_verb = app.add_subcommand("compare", "Explain why two runs differ");
+  for (CLI::App* verb : {plan_verb, simulate_verb, sweep_verb}) {
     verb->add_option("JOB", options.job, "job file")->required();
     verb->add_option("--set", options.overrides, "path=value overrides a key of the job")
         ->allow_extra_args(false)
         ->take_all();
   }
   simulate_verb->add_option("--out", options.out, "folder for report.json, ranks.csv, trace.json");
-  simulate_verb->add_flag("--allow-oom", options.allow_oom, "simulate a job that does not fit");
+  for (CLI::App* verb : {simulate_verb, sweep_verb})
+    verb->add_flag("--allow-oom", options.allow_oom, "simulate a job that does not fit");
+  add_options(sweep_verb, compare_verb, options);
 
   try {
     app.parse(argc, argv);
@@ -118,6 +167,8 @@ int run(int argc, char** argv) {
   try {
     if (check_verb->parsed()) return check(options);
     if (plan_verb->parsed()) return plan(options);
+    if (sweep_verb->parsed()) return sweep_job(options);
+    if (compare_verb->parsed()) return compare_runs(options);
     return simulate_job(options);
   } catch (const ConfigError& error) {
     fmt::print(stderr, "{}\n", error.what());

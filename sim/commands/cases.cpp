@@ -64,8 +64,9 @@ std::optional<std::int64_t> whole_number(std::string_view text) {
 // 64..1024*2 as its numbers; any other text as itself.
 Texts expanded(const std::string& option, const std::string& text) {
   const std::size_t dots = text.find("..");
-  const auto first = dots == std::string::npos ? std::nullopt
-                                               : whole_number(std::string_view(text).substr(0, dots));
+  const auto first = dots == std::string::npos
+                         ? std::nullopt
+                         : whole_number(std::string_view(text).substr(0, dots));
   if (!first) return {text};
   const std::string_view rest = std::string_view(text).substr(dots + 2);
   const std::size_t sign = std::min(rest.find_first_of("*+"), rest.size());
@@ -86,8 +87,7 @@ Texts expanded(const std::string& option, const std::string& text) {
 }
 
 // "64..256*2:8..32*2" -> {64, 8}, {128, 16}, {256, 32}.
-std::vector<Texts> points_of(const std::string& option, const std::string& item,
-                             std::size_t keys) {
+std::vector<Texts> points_of(const std::string& option, const std::string& item, std::size_t keys) {
   const Texts parts = keys == 1 ? Texts{item} : split(item, ':');
   if (parts.size() != keys)
     refuse(option, fmt::format("'{}' has {} values for {} keys", item, parts.size(), keys));

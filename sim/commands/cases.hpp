@@ -2,9 +2,9 @@
 //
 //     parallel.zero_stage=0,1,2,3                          one key, four values
 //     cluster=a.yaml,b.yaml                                values in YAML, as --set takes them
-//     parallel.layers_per_stage=[3,5],[4,4]                commas inside brackets or quotes do not part
-//     gpus,parallel.data=64:8,128:16                       keys that go together, values with ':'
-//     batch.global=64..1024*2                              64, 128, ... 1024
+//     parallel.layers_per_stage=[3,5],[4,4]                commas inside brackets or quotes do not
+//     part gpus,parallel.data=64:8,128:16                       keys that go together, values with
+//     ':' batch.global=64..1024*2                              64, 128, ... 1024
 //     gpus,parallel.data=64..256*2:8..32*2                 ranges of equal length go together
 //
 // A range is first..last, first..last+step or first..last*factor, of whole numbers.

@@ -21,6 +21,9 @@ void check_ranks(const YamlMap& map, const Job& job) {
     place(map, {"parallel"})
         .fail(fmt::format("data {} x tensor {} x pipeline {} = {} ranks, but gpus is {}",
                           parallel.data, parallel.tensor, parallel.pipeline, product, job.gpus));
+  if (parallel.shard_ranks == 1)
+    place(map, {"parallel", "fsdp", "shard"})
+        .fail("a shard of 1 rank divides nothing: that is data parallelism, zero_stage 0");
   if (parallel.shard_ranks > 0 && parallel.data % parallel.shard_ranks != 0)
     place(map, {"parallel", "fsdp", "shard"})
         .fail(fmt::format("{} ranks to a shard do not divide the {} data-parallel ranks",

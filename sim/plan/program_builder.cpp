@@ -49,22 +49,31 @@ ProgramBuilder::ProgramBuilder(const PlanContext& context, BlockTable& blocks, i
 Program ProgramBuilder::build() {
   set_resident_memory();
   const std::vector<Part> parts = this->parts();
-  int gather = -1, before = -1;  // gather of the part at hand; compute op of the part before it
+  // Gather of the part at hand; compute op of the part before it; what the part must wait for
+  // besides.
+  int gather = -1, before = -1, wait = -1;
   if (!parts.empty() && parts.front().gather) gather = add_gather(parts.front(), {});
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const Part& part = parts[i];
     const Part* next = i + 1 < parts.size() && parts[i + 1].gather ? &parts[i + 1] : nullptr;
+    // A backward pass that reduces ends with a wait for its reductions. Source: PyTorch, DDP
+    // finalize_backward and FSDP _post_backward_final_callback.
+    const bool waits =
+        part.closes && reduces_each_pass() && computes_weight_gradient(part.action.type);
     // FSDP gathers one unit ahead: the next weights are on the way while this part computes, once
     // the part before it has freed its own (rate limit of two units). Source: FSDP notes,
-    // prefetching.
-    const bool same = next && next->layers.first == part.layers.first;
+    // prefetching. Not ahead of such a wait, nor while this part holds the same weights.
+    const bool holds_same =
+        next && reads_weights(part.action.type) && next->layers.first == part.layers.first;
+    const bool ahead = next && !waits && !holds_same;
     int next_gather = -1;
-    if (next && !same)
+    if (ahead)
       next_gather = add_gather(*next, before < 0 ? std::vector<int>{} : std::vector{before});
-    before = add_compute(part, gather);
-    if (same) next_gather = add_gather(*next, {before});
-    gather = next_gather;
+    before = add_compute(part, gather, wait);
     add_reductions(part, before);
+    wait = waits ? last_communication_ : -1;
+    if (next && !ahead) next_gather = add_gather(*next, {wait >= 0 ? wait : before});
+    gather = next_gather;
     if (part.closes) add_send(part, before);
   }
   add_step_end();
@@ -130,6 +139,10 @@ bool ProgramBuilder::starts_gradients(const Action& action, int position) const 
   return std::none_of(actions.begin(), actions.begin() + position, [&](const Action& earlier) {
     return earlier.stage == action.stage && earlier.type == action.type;
   });
+}
+
+bool ProgramBuilder::reduces_each_pass() const {
+  return grid_.data > 1 && !job_.data_parallel.no_sync;
 }
 
 std::vector<ProgramBuilder::Part> ProgramBuilder::parts() const {
@@ -206,8 +219,13 @@ std::vector<ProgramBuilder::Part> ProgramBuilder::bucket_parts(const Action& act
   return {whole};
 }
 
+// A tied head computes with the embedding's weights: while a micro-batch is between its forward and
+// its backward pass they stay gathered, as one FSDP unit holds shared parameters.
 void ProgramBuilder::mark_gathers(std::vector<Part>& parts) const {
   if (grid_.data == 1) return;
+  const bool shared_words =
+      job_.model.tied_embeddings() && owns(0) && owns(int(job_.model.layers.size()) - 1);
+  int in_flight = 0;  // micro-batches that use the shared words
   std::vector<bool> gathered(job_.model.layers.size());
   for (std::size_t i = 0; i < parts.size(); ++i) {
     Part& part = parts[i];
@@ -218,8 +236,12 @@ void ProgramBuilder::mark_gathers(std::vector<Part>& parts) const {
     const bool backward_follows = i + 1 < parts.size() &&
                                   parts[i + 1].layers.first == part.layers.first &&
                                   parts[i + 1].action.type != ActionType::F;
-    const bool keep = forward && (!job_.parallel.reshard_after_forward ||
-                                  (job_.parallel.keep_last_layer && backward_follows));
+    bool keep = forward && (!job_.parallel.reshard_after_forward ||
+                            (job_.parallel.keep_last_layer && backward_follows));
+    if (layer == 0 && shared_words) {
+      in_flight += forward ? 1 : -1;
+      keep = in_flight > 0;
+    }
     part.release = !keep;
     gathered[layer] = keep;
   }
@@ -309,7 +331,7 @@ void ProgramBuilder::add_send(const Part& part, int compute) {
        .after = {compute}});
 }
 
-int ProgramBuilder::add_compute(const Part& part, int gather) {
+int ProgramBuilder::add_compute(const Part& part, int gather, int wait) {
   Op op{.kind = OpKind::Compute,
         .stream = Stream::Compute,
         .purpose = purpose_of(part.action.type),
@@ -320,6 +342,7 @@ int ProgramBuilder::add_compute(const Part& part, int gather) {
         .block = blocks_.layers(part.action.type, part.layers)};
   if (const std::optional<int> receive = add_receive(part)) op.after.push_back(*receive);
   if (gather >= 0) op.after.push_back(gather);
+  if (wait >= 0) op.after.push_back(wait);
   set_compute_memory(part, op);
   return add(std::move(op));
 }
@@ -410,7 +433,7 @@ void ProgramBuilder::add_replicated_reduction() {
         .purpose = Purpose::ReplicatedReduction,
         .group = GroupKind::Tensor,
         .collective = CollectiveKind::AllReduce,
-        .bytes = Bytes(double(numel) * gradient_bytes_)};
+        .bytes = Bytes(double(numel) * gradient_bytes_ / gradient_shards())};
   if (last_communication_ >= 0) op.after = {last_communication_};
   add(std::move(op));
 }
@@ -427,7 +450,7 @@ void ProgramBuilder::add_embedding_reduction() {
        .purpose = Purpose::EmbeddingReduction,
        .group = GroupKind::Embedding,
        .collective = CollectiveKind::AllReduce,
-       .bytes = Bytes(double(numel) * gradient_bytes_ / shards_),
+       .bytes = Bytes(double(numel) * gradient_bytes_ / gradient_shards()),
        .after = {last_compute_}});
 }
 

@@ -62,15 +62,19 @@ class ProgramBuilder {
   bool owns(int layer) const;
   bool reduces(const Action& action, int position) const;
   bool starts_gradients(const Action& action, int position) const;
+  bool reduces_each_pass() const;
   std::vector<Part> parts() const;
   void append_parts(const Action& action, bool reduce, std::vector<Part>& parts) const;
   std::vector<Part> bucket_parts(const Action& action) const;
   void mark_gathers(std::vector<Part>& parts) const;
 
+  // Ranks over which gradients are divided once they are reduced: ZeRO-1 keeps whole buffers.
+  int gradient_shards() const { return job_.parallel.zero_stage >= 2 ? shards_ : 1; }
+
   int add(Op op);
   void set_resident_memory();
   int add_gather(const Part& part, std::vector<int> after);
-  int add_compute(const Part& part, int gather);
+  int add_compute(const Part& part, int gather, int wait);
   std::optional<int> add_receive(const Part& part);
   void add_send(const Part& part, int compute);
   void add_reductions(const Part& part, int compute);

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cmath>
-#include <set>
 
 #include "base/check.hpp"
+#include "report/compute_stream.hpp"
 #include "report/placement.hpp"
 #include "report/report.hpp"
 #include "report/trace_index.hpp"
@@ -11,17 +11,7 @@ namespace windtunnel {
 
 namespace {
 
-// One rank as the sweep over its compute stream sees it.
-struct RankView {
-  const TraceIndex& index;
-  int rank;  // index into the trace's ranks
-  const RankTrace& trace;
-  const std::vector<int>& queued_behind;  // by op: the op before it on its stream, or -1
-  const Op& op(const Span& span) const { return index.op(rank, span); }
-};
-
-// What time counts as that an op takes from the compute stream, by occupying it or by holding it
-// up.
+// What time counts as that an op of the compute stream takes.
 Seconds& part_of(Breakdown& time, Purpose purpose) {
   switch (purpose) {
     case Purpose::Forward:
@@ -49,67 +39,17 @@ Seconds& part_of(Breakdown& time, Purpose purpose) {
   return time.bubble;
 }
 
-// Messages overtake one another, so an op of the Receive stream is behind no other.
-std::vector<int> queued_behind(const Program& program) {
-  std::vector<int> behind(program.ops.size(), -1);
-  std::array<int, kStreams> last;
-  last.fill(-1);
-  for (std::size_t i = 0; i < program.ops.size(); ++i) {
-    const Stream stream = program.ops[i].stream;
-    if (stream == Stream::Receive) continue;
-    behind[i] = last[std::size_t(stream)];
-    last[std::size_t(stream)] = int(i);
+Seconds& part_of(Breakdown& time, IdleCause cause) {
+  switch (cause) {
+    case IdleCause::PipelineTransfer:
+      return time.pipeline_transfer;
+    case IdleCause::DataCommunication:
+      return time.data_communication;
+    case IdleCause::OtherCommunication:
+      return time.other_communication;
+    default:
+      return time.bubble;
   }
-  return behind;
-}
-
-// The transfers that held up `op` after `since`: those it awaits, those that these await in turn,
-// and those ahead of them in their queues. An optimizer that awaits the last gradient bucket waits
-// for all buckets before it.
-std::vector<const Span*> holding_up(const RankView& rank, int op, Seconds since) {
-  std::vector<const Span*> found;
-  const std::vector<Op>& ops = rank.index.program(rank.rank).ops;
-  std::vector<int> open = ops[std::size_t(op)].after;
-  std::set<int> seen;
-  while (!open.empty()) {
-    const int next = open.back();
-    open.pop_back();
-    if (next < 0 || !seen.insert(next).second) continue;
-    const Span* span = rank.index.span_of(rank.rank, next);
-    const Op& awaited = ops[std::size_t(next)];
-    // What an ended op awaited has ended too.
-    if (!span || span->end <= since || awaited.stream == Stream::Compute) continue;
-    found.push_back(span);
-    open.insert(open.end(), awaited.after.begin(), awaited.after.end());
-    open.push_back(rank.queued_behind[std::size_t(next)]);
-  }
-  return found;
-}
-
-std::vector<const Span*> collectives_after(const RankView& rank, Seconds since) {
-  std::vector<const Span*> found;
-  for (const Span& span : rank.trace.spans)
-    if (span.end > since && rank.op(span).kind == OpKind::Collective) found.push_back(&span);
-  return found;
-}
-
-// Shares the idle time from `begin` to `end` among the transfers that ran in it. Where several ran
-// at once, the one that ended last counts: the others alone would have released the stream earlier.
-void add_idle(Breakdown& time, const RankView& rank, Seconds begin, Seconds end,
-              std::vector<const Span*> transfers) {
-  std::sort(transfers.begin(), transfers.end(), [](const Span* a, const Span* b) {
-    return a->end != b->end ? a->end > b->end : a->op < b->op;
-  });
-  Seconds unexplained = end;  // all after it is shared out
-  for (const Span* transfer : transfers) {
-    const Seconds from = std::max(transfer->start, begin);
-    const Seconds to = std::min(transfer->end, unexplained);
-    if (to <= from) continue;
-    time.bubble += unexplained - to;
-    part_of(time, rank.op(*transfer).purpose) += to - from;
-    unexplained = from;
-  }
-  if (unexplained > begin) time.bubble += unexplained - begin;
 }
 
 void add_busy(Breakdown& time, const Op& op, const Span& span, Seconds duration) {
@@ -125,21 +65,17 @@ struct StreamTime {
   Seconds busy;
 };
 
-StreamTime compute_stream_time(const RankView& rank, Seconds step_end) {
+StreamTime compute_stream_time(const TraceIndex& index, int rank, const std::vector<int>& behind,
+                               Seconds step_end) {
   StreamTime result;
-  Seconds now;
-  const std::vector<Op>& ops = rank.index.program(rank.rank).ops;
-  for (int i = 0; i < int(ops.size()); ++i) {
-    const Span* span = rank.index.span_of(rank.rank, i);
-    if (ops[std::size_t(i)].stream != Stream::Compute || !span) continue;
-    if (span->start > now) add_idle(result.time, rank, now, span->start, holding_up(rank, i, now));
-    // Measured spans may overlap by the resolution of their clock.
-    const Seconds from = std::max(span->start, now);
-    now = std::max(span->end, from);
-    add_busy(result.time, ops[std::size_t(i)], *span, now - from);
-    result.busy += now - from;
-  }
-  if (step_end > now) add_idle(result.time, rank, now, step_end, collectives_after(rank, now));
+  const auto idle = [&result](const Idle& pause) {
+    part_of(result.time, pause.cause) += pause.end - pause.begin;
+  };
+  const auto busy = [&result](const Op& op, const Span& span, Seconds duration) {
+    add_busy(result.time, op, span, duration);
+    result.busy += duration;
+  };
+  sweep_compute_stream(index, rank, behind, step_end, {idle, busy});
   return result;
 }
 
@@ -242,8 +178,7 @@ void set_ranks(Report& report, const Job& job, const Plan& plan, const Trace& tr
     const RankTrace& rank = trace.ranks[std::size_t(i)];
     const auto index = std::size_t(rank.program);
     const Program& program = plan.programs[index];
-    const RankView view{trace_index, i, rank, behind[index]};
-    const StreamTime stream = compute_stream_time(view, trace.end);
+    const StreamTime stream = compute_stream_time(trace_index, i, behind[index], trace.end);
     busy += stream.busy * rank.represented;
     all += trace.end * rank.represented;
     report.ranks.push_back({.rank = rank.rank,

@@ -20,7 +20,9 @@ class TraceIndex {
   TraceIndex(const Plan& plan, const Trace& trace);
 
   // `rank` is an index into Trace::ranks in all that follows.
+  const RankGrid& grid() const { return plan_.grid; }
   const Program& program(int rank) const;
+  const std::vector<Span>& spans(int rank) const { return trace_.ranks[std::size_t(rank)].spans; }
   const Op& op(int rank, const Span& span) const;
   const Span* span_of(int rank, int op) const;  // null if the op left no span
 

@@ -145,19 +145,15 @@ TEST_CASE("order: times of data parallelism on four layers") {
   CHECK(data_parallel_step(four_layers(0, 4), 3.75) == 243.75);  // 4 * 60 + 3.75
 }
 
-// The next two fail today (and are reported when they stop to): plans go on to the next micro-batch
-// while the gradients of the last one are still being reduced. Sources of the wait: DDP
-// finalize_backward in torch/csrc/distributed/c10d/reducer.cpp, FSDP _post_backward_final_callback
-// in torch/distributed/fsdp/_runtime_utils.py.
-TEST_CASE("order: DDP waits for its reductions at the end of every backward pass",
-          "[!shouldfail]") {
+// Sources of the wait: DDP finalize_backward in torch/csrc/distributed/c10d/reducer.cpp, FSDP
+// _post_backward_final_callback in torch/distributed/fsdp/_runtime_utils.py.
+TEST_CASE("order: DDP waits for its reductions at the end of every backward pass") {
   Job job = four_layers(0, 4);
   job.data_parallel.no_sync = false;
   CHECK(data_parallel_step(job, 3.75) == 255);  // 4 * 63.75
 }
 
-TEST_CASE("order: FSDP ends a backward pass before it gathers for the next micro-batch",
-          "[!shouldfail]") {
+TEST_CASE("order: FSDP ends a backward pass before it gathers for the next micro-batch") {
   CHECK(order_of(build_plan(four_layers(3, 2)).programs.front()) ==
         "AG0 AG1 F0 AG2 F1 AG3 F2 F3 AG2 B3 RS3 AG1 B2 RS2 AG0 B1 RS1 B0 RS0 "
         "AG0 AG1 F0 AG2 F1 AG3 F2 F3 AG2 B3 RS3 AG1 B2 RS2 AG0 B1 RS1 B0 RS0");
