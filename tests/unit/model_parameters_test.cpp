@@ -74,7 +74,7 @@ TEST_CASE("A tied head shares the embedding's tensor and counts once") {
 }
 
 TEST_CASE("Tensor parallelism splits the tensors of the linears") {
-  const Layer& block = gpt3_175b().layers[1];
+  const Layer block = gpt3_175b().layers[1];
   const std::int64_t h = 12288;
   CHECK(block.parameters() == 12 * h * h + 13 * h);
   // Whole on every rank: two norms (4 h) and the biases of the row-parallel linears (2 h).
