@@ -11,6 +11,7 @@
 #include "commands/compare.hpp"
 #include "commands/files.hpp"
 #include "commands/sweep.hpp"
+#include "commands/validate.hpp"
 #include "config/config_error.hpp"
 #include "config/load.hpp"
 #include "engine/simulate.hpp"
@@ -88,7 +89,8 @@ int simulate_job(const Options& options) {
   if (!options.out.empty()) {
     const std::string problem = write_outputs(options.out, job, plan, trace, report);
     if (!problem.empty()) return fail(problem);
-    text += fmt::format("\nwrote {0}/report.json, {0}/ranks.csv, {0}/trace.json\n", options.out);
+    text += fmt::format("\nwrote {0}/report.html, {0}/report.json, {0}/ranks.csv, {0}/trace.json\n",
+                        options.out);
   }
   return printed(text);
 }
@@ -102,7 +104,9 @@ int sweep_job(const Options& options) {
                                       .allow_oom = options.allow_oom});
   if (!outcome.problem.empty()) return fail(outcome.problem);
   if (outcome.cases == 0) return kDone;  // a rank whose rows another one writes
-  const int written = printed(outcome.text + fmt::format("\nwrote {}/sweep.csv\n", options.out));
+  const int written =
+      printed(outcome.text + fmt::format("\nwrote {0}/sweep.csv, {0}/sweep.html\n", options.out));
+  if (outcome.all_invalid) fmt::print(stderr, "error: not one case is a valid job\n");
   return outcome.all_invalid ? kWrongInput : written;
 }
 
@@ -117,6 +121,22 @@ int compare_runs(const Options& options) {
   return printed(text);
 }
 
+int validate_tables(const ValidateOptions& options) {
+  const ValidateOutcome outcome = validate(options);
+  const int written = printed(outcome.text);
+  return outcome.problem.empty() ? written : fail(outcome.problem);
+}
+
+void add_validate_options(CLI::App* verb, ValidateOptions& options) {
+  verb->add_option("FILE", options.files, "tables of published measurements, CSV")->required();
+  verb->add_option("--out", options.out, "folder for rows.csv, summaries and pictures");
+  verb->add_option("--split", options.split, "rows to report: test (default), calibrate or all");
+  verb->add_option("--rules", options.rules, "how rows become jobs; default: systems.yaml nearby");
+  verb->add_option("--jobs", options.workers, "processes at once; default: one for each core")
+      ->check(CLI::Range(1, 4096));
+  verb->add_option("--write-readme", options.readme, "file whose accuracy table is replaced");
+}
+
 void add_options(CLI::App* sweep_verb, CLI::App* compare_verb, Options& options) {
   sweep_verb
       ->add_option("--vary", options.vary,
@@ -125,7 +145,7 @@ void add_options(CLI::App* sweep_verb, CLI::App* compare_verb, Options& options)
       ->allow_extra_args(false)
       ->take_all()
       ->required();
-  sweep_verb->add_option("--out", options.out, "folder for sweep.csv")->required();
+  sweep_verb->add_option("--out", options.out, "folder for sweep.csv and sweep.html")->required();
   sweep_verb->add_option("--jobs", options.workers, "processes at once; default: one for each core")
       ->check(CLI::Range(1, 4096));
   compare_verb->add_option("A", options.first, "folder of simulate --out, or a report.json")
@@ -154,10 +174,15 @@ int run(int argc, char** argv) {
         ->allow_extra_args(false)
         ->take_all();
   }
-  simulate_verb->add_option("--out", options.out, "folder for report.json, ranks.csv, trace.json");
+  simulate_verb->add_option("--out", options.out,
+                            "folder for report.html, report.json, ranks.csv, trace.json");
   for (CLI::App* verb : {simulate_verb, sweep_verb})
     verb->add_flag("--allow-oom", options.allow_oom, "simulate a job that does not fit");
   add_options(sweep_verb, compare_verb, options);
+  ValidateOptions validate_options;
+  CLI::App* validate_verb =
+      app.add_subcommand("validate", "Predict published measurements and report the errors");
+  add_validate_options(validate_verb, validate_options);
 
   try {
     app.parse(argc, argv);
@@ -169,6 +194,7 @@ int run(int argc, char** argv) {
     if (plan_verb->parsed()) return plan(options);
     if (sweep_verb->parsed()) return sweep_job(options);
     if (compare_verb->parsed()) return compare_runs(options);
+    if (validate_verb->parsed()) return validate_tables(validate_options);
     return simulate_job(options);
   } catch (const ConfigError& error) {
     fmt::print(stderr, "{}\n", error.what());

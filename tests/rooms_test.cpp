@@ -23,13 +23,17 @@ const std::map<std::string, std::set<std::string>> kMaySee = {
     {"config", {"base", "cluster", "model", "schedules", "collectives", "plan", "config"}},
     {"engine", {"base", "cluster", "model", "schedules", "collectives", "plan", "engine"}},
     {"report", {"base", "cluster", "model", "schedules", "collectives", "plan", "report"}},
+    {"commands",
+     {"base", "cluster", "model", "schedules", "collectives", "plan", "config", "engine", "report",
+      "commands"}},
 };
 // Which room, or which files, may include a third-party library.
 const std::map<std::string, std::set<std::string>> kThirdParty = {
     {"yaml-cpp", {"config"}},
     {"simgrid", {"engine/simgrid_compat.hpp"}},
     {"xbt", {"engine/simgrid_compat.hpp"}},
-    {"nlohmann", {"config", "report"}},
+    {"nlohmann", {"config", "report", "commands"}},
+    {"mpi.h", {"commands/ranks.cpp"}},
     {"CLI", {"main.cpp"}},
 };
 

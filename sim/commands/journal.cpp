@@ -4,12 +4,12 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <string_view>
 #include <system_error>
 
-#include "commands/files.hpp"
 #include "config/config_error.hpp"
 
 namespace windtunnel {
@@ -23,41 +23,41 @@ std::string reason_of(int error) {
 
 }  // namespace
 
-Journal::Journal(const std::filesystem::path& path) : path_(path) {
+Journal::~Journal() {
+  if (file_ >= 0) ::close(file_);
+}
+
+std::string Journal::open(const std::filesystem::path& path) {
+  path_ = path;
   std::error_code error;
   std::filesystem::create_directories(path.parent_path(), error);
   if (error)
-    throw ConfigError(fmt::format("cannot make the folder '{}': {}", path.parent_path().string(),
-                                  error.message()));
+    return fmt::format("cannot make the folder '{}': {}", path.parent_path().string(),
+                       error.message());
   file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (file_ < 0)
-    throw ConfigError(fmt::format("cannot write '{}': {}", path.string(), reason_of(errno)));
+  if (file_ < 0) return fmt::format("cannot write '{}': {}", path.string(), reason_of(errno));
   lock();
-  read();
+  return read();
 }
 
-Journal::~Journal() {
-  ::close(file_);
-}
-
-// A record lock: it ends with this process, and children that outlive it do not hold it.
-void Journal::lock() {
+// A record lock: it ends with this process, and children that outlive it do not hold it. Where the
+// file system has none, two sweeps at once are the user's to avoid.
+void Journal::lock() const {
   struct flock all {};
   all.l_type = F_WRLCK;
   all.l_whence = SEEK_SET;
-  if (::fcntl(file_, F_SETLK, &all) == 0 || (errno != EACCES && errno != EAGAIN)) return;
-  ::close(file_);
-  throw ConfigError(fmt::format("another sweep is writing '{}'", path_.string()));
+  if (::fcntl(file_, F_SETLK, &all) != 0 && (errno == EACCES || errno == EAGAIN))
+    throw ConfigError(fmt::format("another sweep is writing '{}'", path_.string()));
 }
 
-void Journal::read() {
+std::string Journal::read() {
   std::string content;
   char buffer[1 << 16];
   for (ssize_t count = 0; (count = ::read(file_, buffer, sizeof buffer)) > 0;)
     content.append(buffer, std::size_t(count));
   const std::size_t whole = content.rfind('\n') + 1;  // 0 without any line
   if (whole < content.size() && ::ftruncate(file_, off_t(whole)) != 0)
-    throw ConfigError(fmt::format("cannot write '{}': {}", path_.string(), reason_of(errno)));
+    return fmt::format("cannot write '{}': {}", path_.string(), reason_of(errno));
   for (std::size_t start = 0; start < whole;) {
     const std::size_t end = content.find('\n', start);
     const std::string_view line = std::string_view(content).substr(start, end - start);
@@ -69,6 +69,7 @@ void Journal::read() {
         error == std::errc() && stop == last && line.size() > kDigits && line[kDigits] == ',';
     if (is_row) rows_[digest] = line.substr(kDigits + 1);
   }
+  return "";
 }
 
 std::optional<std::string> Journal::row(std::uint64_t digest) const {

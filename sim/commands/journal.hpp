@@ -12,20 +12,22 @@ namespace windtunnel {
 
 class Journal {
  public:
-  // Makes the file and its folder if they are absent, and drops a last line that was cut off.
-  // Throws ConfigError if another sweep has the file open or it cannot be opened.
-  explicit Journal(const std::filesystem::path& path);
+  Journal() = default;
   ~Journal();
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
 
+  // Makes the file and its folder if they are absent, and drops a last line that was cut off.
+  // Returns what went wrong as a sentence, or an empty string. Throws ConfigError if another sweep
+  // has the file open.
+  std::string open(const std::filesystem::path& path);
   std::optional<std::string> row(std::uint64_t digest) const;
   // In the file when this returns. Returns what went wrong as a sentence, or an empty string.
   std::string append(std::uint64_t digest, const std::string& row);
 
  private:
-  void lock();
-  void read();
+  void lock() const;
+  std::string read();
 
   std::filesystem::path path_;
   int file_ = -1;

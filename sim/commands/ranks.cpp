@@ -3,11 +3,13 @@
 #ifdef WINDTUNNEL_MPI
 #define OMPI_SKIP_MPICXX 1
 #define MPICH_SKIP_MPICXX 1
+#include <dlfcn.h>
 #include <mpi.h>
 #endif
 
 #include <array>
 #include <cstdlib>
+#include <string_view>
 
 #include "config/config_error.hpp"
 
@@ -33,19 +35,30 @@ namespace {
 
 constexpr int kResult = 1;  // the tag of all messages
 
+// SimGrid has an MPI of its own for simulated programs, and its functions have the same names. The
+// build links MPI before it; a library that is loaded first in another way would still win.
+void refuse_simulated_mpi() {
+  Dl_info owner;
+  const bool is_known = dladdr(reinterpret_cast<void*>(&MPI_Init), &owner) != 0;
+  if (is_known && std::string_view(owner.dli_fname).find("simgrid") != std::string_view::npos)
+    throw ConfigError(
+        "MPI_Init is SimGrid's, not the MPI library's: build again, or start one "
+        "process without mpirun or srun");
+}
+
 }  // namespace
 
 Ranks::Ranks() {
   if (!is_one_of_many()) return;
+  refuse_simulated_mpi();
   MPI_Init(nullptr, nullptr);
+  is_started_ = true;
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   MPI_Comm_size(MPI_COMM_WORLD, &size_);
 }
 
 Ranks::~Ranks() {
-  int is_started = 0;
-  MPI_Initialized(&is_started);
-  if (is_started != 0) MPI_Finalize();
+  if (is_started_) MPI_Finalize();
 }
 
 std::string Ranks::broadcast(std::string text) {

@@ -27,6 +27,7 @@ class Ranks {
 
  private:
   int rank_ = 0, size_ = 1;
+  bool is_started_ = false;
 };
 
 }  // namespace windtunnel

@@ -14,6 +14,7 @@
 #include "commands/job_digest.hpp"
 #include "commands/journal.hpp"
 #include "commands/ranks.hpp"
+#include "commands/sweep_page.hpp"
 #include "commands/sweep_row.hpp"
 #include "commands/sweep_table.hpp"
 #include "commands/workers.hpp"
@@ -45,7 +46,9 @@ class ProgressBar {
     if (done > at_start_) {
       const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start_;
       const double each = spent.count() / double(done - at_start_);
-      left = fmt::format(", {:.0f} s left", each * double(cases_ - done));
+      const double seconds = each * double(cases_ - done);
+      left = seconds < 100 ? fmt::format(", {:.0f} s left", seconds)
+                           : fmt::format(", {:.0f} min left", seconds / 60);
     }
     fmt::print(stderr, "\r[{}{}] {}/{} cases{}   ", std::string(filled, '#'),
                std::string(kColumns - filled, '.'), done, cases_, left);
@@ -77,6 +80,7 @@ Result unpacked(const std::string& text) {
 class Sweep {
  public:
   Sweep(const SweepOptions& options, Ranks& ranks);
+  const std::string& problem() const { return problem_; }
   SweepOutcome outcome();
 
  private:
@@ -84,6 +88,7 @@ class Sweep {
   std::vector<std::size_t> share_of_this_rank();
   void run(const std::vector<std::size_t>& mine);
   Result result_of(std::size_t index) const;
+  Result crashed(std::size_t index, const std::string& why) const;
   void record(const Result& result);
   SweepJob job(std::size_t index) const;
   std::uint64_t job_digest_of(std::size_t index) const;
@@ -96,7 +101,7 @@ class Sweep {
   std::vector<Axis> axes_;
   std::vector<SweepCase> cases_;
   std::vector<std::string> columns_;  // without the varied keys
-  std::optional<Journal> journal_;    // of rank 0
+  Journal journal_;                   // of rank 0
   std::vector<std::uint64_t> job_digests_, row_digests_;
   std::vector<std::string> lines_;  // of sweep.csv by case; empty: not there yet
   std::size_t done_ = 0, reused_ = 0;
@@ -129,7 +134,8 @@ std::vector<std::string> Sweep::header() const {
 }
 
 void Sweep::find_finished() {
-  journal_.emplace(options_.out / "sweep.journal");
+  problem_ = journal_.open(options_.out / "sweep.journal");
+  if (!problem_.empty()) return;
   const std::uint64_t program = program_digest();
   lines_.resize(cases_.size());
   const std::size_t status = column_of(header(), "status");
@@ -139,7 +145,7 @@ void Sweep::find_finished() {
     digest.add(fmt::format("{} {} {}", program, job_digests_[i], options_.allow_oom));
     digest.add(csv_line(header()));
     row_digests_.push_back(digest.value());
-    const auto line = journal_->row(digest.value());
+    const auto line = journal_.row(digest.value());
     // What crashed may have been killed for reasons outside of it.
     if (!line || csv_fields(*line).size() != header().size() ||
         csv_fields(*line)[status] == kCrashed)
@@ -169,6 +175,10 @@ Result Sweep::result_of(std::size_t index) const {
   return {index, job_digest_of(index), csv_line(row)};
 }
 
+Result Sweep::crashed(std::size_t index, const std::string& why) const {
+  return {index, job_digest_of(index), csv_line(failed_row(kCrashed, why, columns_))};
+}
+
 void Sweep::record(const Result& result) {
   if (!is_first()) return ranks_.send(packed(result));
   ++done_;
@@ -180,7 +190,7 @@ void Sweep::record(const Result& result) {
   }
   std::string& line = lines_[result.index];
   line = csv_line(cases_[result.index].values) + "," + result.row;
-  problem_ = journal_->append(row_digests_[result.index], line);
+  problem_ = journal_.append(row_digests_[result.index], line);
 }
 
 void Sweep::run(const std::vector<std::size_t>& mine) {
@@ -196,15 +206,14 @@ void Sweep::run(const std::vector<std::size_t>& mine) {
   while (has_more()) {
     for (; next < mine.size() && problem_.empty() && workers.has_room(); ++next) {
       const std::string refusal = workers.start(mine[next]);
-      if (!refusal.empty() && !workers.is_busy()) problem_ = refusal;
-      if (!refusal.empty()) break;
+      if (refusal.empty()) continue;
+      if (workers.is_busy()) break;  // there may be room when these have ended
+      record(crashed(mine[next], refusal));
     }
     progress.show(done_);
     constexpr int kPoll = 5;  // ms between looks for what other ranks sent
     for (const Workers::Ended& ended : workers.wait(is_alone ? -1 : kPoll))
-      record(ended.completed ? unpacked(ended.text)
-                             : Result{ended.index, job_digest_of(ended.index),
-                                      csv_line(failed_row(kCrashed, ended.text, columns_))});
+      record(ended.completed ? unpacked(ended.text) : crashed(ended.index, ended.text));
     while (const auto sent = ranks_.receive()) record(unpacked(*sent));
   }
 }
@@ -222,12 +231,16 @@ SweepOutcome Sweep::outcome() {
   if (!problem_.empty()) return outcome;
   std::string csv = csv_line(header()) + "\n";
   for (const std::string& line : lines_) csv += line + "\n";
-  outcome.problem = replace_file(options_.out / "sweep.csv", csv);
   const std::size_t status = column_of(header(), "status");
   const std::vector<CsvRow> all = rows();
   outcome.all_invalid = std::all_of(all.begin(), all.end(),
                                     [&](const CsvRow& row) { return row[status] == kInvalid; });
-  outcome.text = sweep_table(axes_, cases_, header(), all);
+  const SweepTable table = sweep_table(axes_, cases_, header(), all);
+  outcome.text = to_text(table);
+  const std::string title = "Sweep of " + std::filesystem::path(options_.job).stem().string();
+  // The page first: whoever waits for sweep.csv finds both.
+  outcome.problem = replace_file(options_.out / "sweep.html", sweep_page(title, table));
+  if (outcome.problem.empty()) outcome.problem = replace_file(options_.out / "sweep.csv", csv);
   return outcome;
 }
 
@@ -243,6 +256,10 @@ SweepOutcome sweep(const SweepOptions& options) {
     } catch (const ConfigError&) {
       ranks.broadcast("");
       throw;
+    }
+    if (!sweep->problem().empty()) {
+      ranks.broadcast("");
+      return {.problem = sweep->problem()};
     }
   }
   if (ranks.broadcast("go").empty()) return {};

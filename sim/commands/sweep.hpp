@@ -1,4 +1,5 @@
-// Many simulations of one job with some of its keys varied: sweep.csv and a table.
+// Many simulations of one job with some of its keys varied: sweep.csv, a table, and the table as a
+// page.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +13,7 @@ struct SweepOptions {
   std::string job;
   std::vector<std::string> overrides;  // as --set takes them
   std::vector<std::string> vary;       // as cases.hpp describes
-  std::filesystem::path out;           // folder of sweep.csv and sweep.journal
+  std::filesystem::path out;           // folder of sweep.csv, sweep.html and sweep.journal
   int workers = 0;                     // processes at once; 0: one for each core
   bool allow_oom = false;
 };
@@ -29,6 +30,8 @@ struct SweepOutcome {
 // was killed goes on where it was, and its sweep.csv is byte for byte the one of an unbroken sweep.
 // A changed job, file, override or program makes old rows void.
 // Started several times by mpirun or srun, the cases spread over the ranks, and rank 0 writes.
+// Call it before this process simulates anything: SimGrid's clock would go on, and with it last
+// digits change.
 // Throws ConfigError for wrong options, and where no case could be tried.
 SweepOutcome sweep(const SweepOptions& options);
 

@@ -29,6 +29,7 @@ struct Point {
 
 struct Table {
   std::vector<std::string> keys;
+  std::vector<std::size_t> naming;  // the first key of each axis, which names a point
   std::vector<Point> points;
   bool counts_tokens = false, has_price = false, varies_gpus = false;
   std::string_view unit() const { return counts_tokens ? "tokens" : "samples"; }
@@ -94,6 +95,11 @@ void add_scaling(Table& table) {
 Table table_of(const std::vector<Axis>& axes, const std::vector<SweepCase>& cases,
                const std::vector<std::string>& header, const std::vector<CsvRow>& rows) {
   Table table{.keys = keys_of(axes)};
+  std::size_t keys = 0;
+  for (const Axis& axis : axes) {
+    table.naming.push_back(keys);
+    keys += axis.keys.size();
+  }
   table.varies_gpus = std::any_of(axes.begin(), axes.end(), moves_gpus);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     Point point = point_of(header, rows[i]);
@@ -146,22 +152,9 @@ std::vector<std::string> titles(const Table& table) {
   return titles;
 }
 
-std::string laid_out(const std::vector<std::vector<std::string>>& lines) {
-  std::vector<std::size_t> widths(lines.front().size());
-  for (const auto& line : lines)
-    for (std::size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], line[i].size());
-  std::string out;
-  for (const auto& line : lines) {
-    for (std::size_t i = 0; i < line.size(); ++i)
-      out += fmt::format("{}{:>{}}", i == 0 ? "" : "  ", line[i], widths[i]);
-    out += "\n";
-  }
-  return out;
-}
-
 std::string name_of_point(const Table& table, const Point& point) {
   std::string name;
-  for (std::size_t i = 0; i < table.keys.size(); ++i)
+  for (const std::size_t i : table.naming)
     name += fmt::format("{}{} {}", i == 0 ? "" : ", ", table.keys[i], point.values[i]);
   return name;
 }
@@ -179,63 +172,91 @@ std::string kind_of_scaling(const std::vector<const Point*>& points) {
   return "scaling: the batch neither stays nor grows with the GPUs";
 }
 
-void append_scaling(std::string& out, const std::string& series,
-                    const std::vector<const Point*>& points) {
+void add_scaling_findings(std::vector<std::string>& findings, const std::string& series,
+                          const std::vector<const Point*>& points) {
   const std::string prefix = series.empty() ? "" : series + ": ";
   if (points.size() < 2) return;
-  out += fmt::format("{}{}\n", prefix, kind_of_scaling(points));
-  const Point* knee = nullptr;
+  findings.push_back(prefix + kind_of_scaling(points));
+  const Point* knee = points.front();  // its efficiency is 1
   const Point* largest = points.front();
   for (const Point* point : points) {
     if (*point->gpus > *largest->gpus) largest = point;
-    if (*point->efficiency >= kKnee && (knee == nullptr || *point->gpus > *knee->gpus))
-      knee = point;
+    if (*point->efficiency >= kKnee && *point->gpus > *knee->gpus) knee = point;
   }
-  out +=
-      fmt::format("{}knee: {} GPUs, the most with an efficiency of at least {:.0f} %{}\n", prefix,
-                  *knee->gpus, 100 * kKnee, knee == largest ? "; the largest that was tried" : "");
+  findings.push_back(
+      fmt::format("{}knee: {} GPUs, the most with an efficiency of at least {:.0f} %{}", prefix,
+                  *knee->gpus, 100 * kKnee, knee == largest ? "; the largest that was tried" : ""));
 }
 
-std::string summary(const Table& table) {
-  std::string out =
-      fmt::format("speed-up: {}/s over that of the first row that ran{}\n", table.unit(),
-                  table.varies_gpus ? " of the same series;\nefficiency: the same per GPU" : "");
+std::string cheapest(const Table& table) {
+  const Point* best = nullptr;
+  for (const Point& point : table.points)
+    if (point.ran() && point.usd.has_value() == table.has_price &&
+        (best == nullptr || point.cost() < best->cost()))
+      best = &point;
+  if (best == nullptr) return "no case was simulated";
+  const std::string cost = table.has_price
+                               ? readable_usd(Usd(*best->usd))
+                               : readable_time(Seconds(best->cost() * 1e6)) + " of GPU time";
+  return fmt::format("cheapest: {}, {} per million {}{}", name_of_point(table, *best), cost,
+                     table.unit(), table.has_price ? "" : " (the job has no price)");
+}
+
+std::vector<std::string> findings(const Table& table) {
   std::vector<std::string> order;
   std::map<std::string, std::vector<const Point*>> series;
-  const Point* cheapest = nullptr;
   for (const Point& point : table.points) {
-    if (!point.ran() || point.usd.has_value() != table.has_price) continue;
+    if (!point.ran()) continue;
     if (series[point.series].empty()) order.push_back(point.series);
     series[point.series].push_back(&point);
-    if (cheapest == nullptr || point.cost() < cheapest->cost()) cheapest = &point;
   }
-  if (cheapest == nullptr) return "";
+  std::vector<std::string> findings;
+  if (!order.empty())
+    findings.push_back(fmt::format("speed-up: {}/s over that of the first row that ran{}{}",
+                                   table.unit(), order.size() > 1 ? " in the same series" : "",
+                                   table.varies_gpus ? "; efficiency: the same per GPU" : ""));
   if (table.varies_gpus)
-    for (const std::string& name : order) append_scaling(out, name, series[name]);
-  out += fmt::format(
-      "cheapest: {}, {}\n", name_of_point(table, *cheapest),
-      table.has_price
-          ? fmt::format("{} per million {}", readable_usd(Usd(*cheapest->usd)), table.unit())
-          : fmt::format("{} of GPU time per million {} (the job has no price)",
-                        readable_time(Seconds(cheapest->cost() * 1e6)), table.unit()));
+    for (const std::string& name : order) add_scaling_findings(findings, name, series[name]);
+  findings.push_back(cheapest(table));
+  return findings;
+}
+
+std::string laid_out(const std::vector<std::vector<std::string>>& lines) {
+  std::vector<std::size_t> widths(lines.front().size());
+  for (const auto& line : lines)
+    for (std::size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], line[i].size());
+  std::string out;
+  for (const auto& line : lines) {
+    for (std::size_t i = 0; i < line.size(); ++i)
+      out += fmt::format("{}{:>{}}", i == 0 ? "" : "  ", line[i], widths[i]);
+    out += "\n";
+  }
   return out;
 }
 
 }  // namespace
 
-std::string sweep_table(const std::vector<Axis>& axes, const std::vector<SweepCase>& cases,
-                        const std::vector<std::string>& header, const std::vector<CsvRow>& rows) {
+SweepTable sweep_table(const std::vector<Axis>& axes, const std::vector<SweepCase>& cases,
+                       const std::vector<std::string>& header, const std::vector<CsvRow>& rows) {
   const Table table = table_of(axes, cases, header, rows);
-  std::vector<std::vector<std::string>> lines = {titles(table)};
-  for (const Point& point : table.points) lines.push_back(cells(table, point));
-  std::string out = laid_out(lines);
-  std::string failures;
-  for (const Point& point : table.points)
+  SweepTable shown{.titles = titles(table), .findings = findings(table)};
+  for (const Point& point : table.points) {
+    shown.rows.push_back(cells(table, point));
     if (!point.reason.empty())
-      failures += fmt::format("  {}: {}\n", name_of_point(table, point), point.reason);
-  if (!failures.empty()) out += "\nnot simulated:\n" + failures;
-  const std::string found = summary(table);
-  return found.empty() ? out : out + "\n" + found;
+      shown.failures.push_back(fmt::format("{}: {}", name_of_point(table, point), point.reason));
+  }
+  return shown;
+}
+
+std::string to_text(const SweepTable& table) {
+  std::vector<CsvRow> lines = {table.titles};
+  lines.insert(lines.end(), table.rows.begin(), table.rows.end());
+  std::string out = laid_out(lines);
+  if (!table.failures.empty()) out += "\nnot simulated:\n";
+  for (const std::string& failure : table.failures) out += "  " + failure + "\n";
+  out += "\n";
+  for (const std::string& finding : table.findings) out += finding + "\n";
+  return out;
 }
 
 }  // namespace windtunnel

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <exception>
 #include <string_view>
@@ -67,6 +68,7 @@ std::string Workers::start(std::size_t index) {
   int ends[2];
   if (::pipe(ends) != 0) return "cannot make a pipe: " + std::generic_category().message(errno);
   const pid_t parent = ::getpid();
+  std::fflush(nullptr);  // else the child may write what waits in the parent's buffers too
   const pid_t id = ::fork();
   if (id == 0) {
     ::close(ends[0]);

@@ -1,4 +1,5 @@
-// What is wrong with the user's input. Thrown only in config/, caught only in main.
+// What is wrong with the user's input. Thrown in config/, and in commands/ for what a verb is
+// given; caught in main, and where a sweep or a validation goes on with the next row.
 #pragma once
 
 #include <exception>

@@ -58,11 +58,16 @@ struct ChannelState {
   struct Waiter {
     int rank = 0, op = 0;
   };
+  struct EdgeFlow {
+    int path = 0;
+    Bytes bytes;
+    Rate limit;
+  };
   std::vector<Waiter> waiters;
   const CollectiveCost* cost = nullptr;
   Bytes size;
   std::size_t step = 0;  // phase, or round
-  std::vector<Round> rounds;
+  std::vector<std::vector<EdgeFlow>> rounds;
   int flows = 0;    // under way
   Seconds flowing;  // since when
   Seconds joined;   // when the last member came
@@ -93,6 +98,7 @@ class Machine {
   void part_done(int rank);
 
   void join(int rank, int op, int use);
+  std::vector<std::vector<ChannelState::EdgeFlow>> rounds_of(int channel) const;
   void begin_step(int channel);
   template <class Visit>
   void for_flows(int channel, const Visit& visit) const;
@@ -155,9 +161,15 @@ Trace Machine::run() {
     handle(token);
     drain();
   });
-  for (std::size_t rank = 0; rank < ranks_.size(); ++rank)
-    SIM_CHECK(trace_.ranks[rank].spans.size() == ranks_[rank].waits.size(),
+  for (std::size_t rank = 0; rank < ranks_.size(); ++rank) {
+    std::vector<Span>& spans = trace_.ranks[rank].spans;
+    SIM_CHECK(spans.size() == ranks_[rank].waits.size(),
               "the plan stopped before its end on rank " + std::to_string(trace_.ranks[rank].rank));
+    // Events of one date come in any order.
+    std::sort(spans.begin(), spans.end(), [](const Span& a, const Span& b) {
+      return a.end != b.end ? a.end < b.end : a.op < b.op;
+    });
+  }
   trace_.links.resize(input_.layout.wiring.capacities.size());
   for (std::size_t path = 0; path < carried_.size(); ++path)
     for (const LinkUse& use : input_.layout.wiring.paths[path])
@@ -350,13 +362,14 @@ void Machine::part_done(int rank) {
 // A uniform factor from the seed, the rank, the op and the segment: the same in every run.
 double Machine::noise(int rank, int op, std::size_t segment) const {
   if (!input_.noise || input_.noise->amplitude == 0) return 1;
-  std::uint64_t x = input_.noise->seed;
+  std::uint64_t x = 0;
   const auto fold_in = [&x](std::uint64_t value) {  // SplitMix64, as in fold.cpp
     x += value + 0x9E3779B97F4A7C15ull;
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
     x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
     x ^= x >> 31;
   };
+  fold_in(input_.noise->seed);  // by itself: seed 1 on rank 1 is not seed 2 on rank 0
   fold_in(std::uint64_t(input_.layout.ranks[std::size_t(rank)].rank));
   fold_in(std::uint64_t(op));
   fold_in(segment);
@@ -385,8 +398,34 @@ void Machine::join(int rank, int op, int use) {
   state.step = 0;
   state.joined = network_.now();
   state.rounds.clear();
-  if (input_.rounds) state.rounds = input_.communicators.rounds(cost.communicator, state.size);
+  if (input_.rounds) state.rounds = rounds_of(channel);
   begin_step(channel);
+}
+
+// The flows of every round of the collective that begins. Sends of several channels between the
+// same members are one flow: as fast as all of them, because a path's limit is for one flow.
+std::vector<std::vector<ChannelState::EdgeFlow>> Machine::rounds_of(int channel) const {
+  const ChannelState& state = channels_[std::size_t(channel)];
+  const Layout::Channel& wired = input_.layout.channels[std::size_t(channel)];
+  const Communicator& communicator =
+      input_.communicators.all[std::size_t(state.cost->communicator)];
+  // The protocol's overhead on the wire is the same for every byte.
+  const CollectiveStep& first = state.cost->steps.front();
+  const double overhead = first.bytes / (state.size * communicator.phases.front().share);
+  std::vector<std::vector<ChannelState::EdgeFlow>> rounds;
+  for (const Round& round : input_.communicators.rounds(state.cost->communicator, state.size)) {
+    std::map<int, ChannelState::EdgeFlow> flows;  // by path
+    for (const Send& send : round) {
+      const int path = wired.path_of_edge.at({send.from, send.to});
+      ChannelState::EdgeFlow& flow = flows[path];
+      flow.path = path;
+      flow.bytes += send.bytes * overhead;
+      flow.limit += first.limit;
+    }
+    std::vector<ChannelState::EdgeFlow>& together = rounds.emplace_back();
+    for (const auto& [path, flow] : flows) together.push_back(flow);
+  }
+  return rounds;
 }
 
 void Machine::begin_step(int channel) {
@@ -401,23 +440,18 @@ void Machine::begin_step(int channel) {
   later(latency, token_of(Event::StepLatency, std::size_t(channel)));
 }
 
-// The flows of a channel's present step: one for a phase, one for each send of a round.
+// The flows of a channel's present step: one for a phase, one for each edge of a round.
 template <class Visit>
 void Machine::for_flows(int channel, const Visit& visit) const {
   const ChannelState& state = channels_[std::size_t(channel)];
-  const Layout::Channel& wired = input_.layout.channels[std::size_t(channel)];
   if (state.rounds.empty()) {
     const CollectiveStep& step = state.cost->steps[state.step];
+    const Layout::Channel& wired = input_.layout.channels[std::size_t(channel)];
     visit(wired.path_of_phase[state.step], step.bytes, step.limit);
     return;
   }
-  // The protocol's overhead on the wire is the same for every byte.
-  const Communicator& communicator =
-      input_.communicators.all[std::size_t(state.cost->communicator)];
-  const CollectiveStep& first = state.cost->steps.front();
-  const double overhead = first.bytes / (state.size * communicator.phases.front().share);
-  for (const Send& send : state.rounds[state.step])
-    visit(wired.path_of_edge.at({send.from, send.to}), send.bytes * overhead, first.limit);
+  for (const ChannelState::EdgeFlow& flow : state.rounds[state.step])
+    visit(flow.path, flow.bytes, flow.limit);
 }
 
 void Machine::start_flows(int channel) {

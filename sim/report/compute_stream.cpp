@@ -113,7 +113,10 @@ void Sweep::share_out(Seconds begin, Seconds end, int before,
     return a->end != b->end ? a->end > b->end : a->op < b->op;
   });
   Seconds unexplained = end;  // all after it is shared out
-  int awaited = -1;
+  // A blocking transfer on the stream itself waits for its sender or its members.
+  const bool is_transfer =
+      before >= 0 && (op(before).kind == OpKind::Receive || op(before).kind == OpKind::Collective);
+  int awaited = is_transfer ? before : -1;
   const auto add_bubble = [&](Seconds from) {
     if (from < unexplained)
       visitor_.idle({from, unexplained, cause_of_bubble(before, awaited), awaited});

@@ -22,11 +22,14 @@ enum class IdleCause {
   OtherCommunication,  // a reduction of replicated or tied tensors, or of the gradient norm, runs
   Unknown,             // the trace shows nothing that it could wait for
 };
-inline constexpr std::array<std::string_view, 8> kIdleCauseNames = {
-    "warm_up",           "drain",
-    "late_sender",       "late_member",
-    "pipeline_transfer", "data_communication",
-    "other_communication", "unknown"};
+inline constexpr std::array<std::string_view, 8> kIdleCauseNames = {"warm_up",
+                                                                    "drain",
+                                                                    "late_sender",
+                                                                    "late_member",
+                                                                    "pipeline_transfer",
+                                                                    "data_communication",
+                                                                    "other_communication",
+                                                                    "unknown"};
 
 struct Idle {
   Seconds begin, end;

@@ -7,6 +7,7 @@
 
 #include "report/chrome_trace.hpp"
 #include "report/format.hpp"
+#include "report/html.hpp"
 #include "report/report.hpp"
 
 namespace windtunnel {
@@ -73,7 +74,8 @@ std::string write_outputs(const fs::path& folder, const Job& job, const Plan& pl
   const std::vector<Output> outputs = {
       {"report.json", [&](const Sink& sink) { sink(to_json(report, job)); }},
       {"ranks.csv", [&](const Sink& sink) { sink(ranks_csv(report)); }},
-      {"trace.json", [&](const Sink& sink) { write_chrome_trace(job, plan, trace, sink); }}};
+      {"trace.json", [&](const Sink& sink) { write_chrome_trace(job, plan, trace, sink); }},
+      {"report.html", [&](const Sink& sink) { write_html(job, plan, trace, report, sink); }}};
   std::string problem = outputs_error(folder, outputs);
   if (!problem.empty())
     for (const Output& output : outputs) fs::remove(temporary_path(folder, output.name), error);

@@ -67,9 +67,9 @@ std::string chrome_trace(const Job& job, const Plan& plan, const Trace& trace); 
 // The memory table that refuses a job which does not fit; empty if every rank fits.
 std::string memory_complaint(const Job& job, const Plan& plan);
 
-// Writes report.json, ranks.csv and trace.json into `folder` (made if absent), each under a
-// temporary name and renamed when complete. Returns what went wrong as a sentence, or an empty
-// string; on failure no partly written file is left.
+// Writes report.json, ranks.csv, trace.json and report.html into `folder` (made if absent), each
+// under a temporary name and renamed when complete. Returns what went wrong as a sentence, or an
+// empty string; on failure no partly written file is left.
 std::string write_outputs(const std::filesystem::path& folder, const Job& job, const Plan& plan,
                           const Trace& trace, const Report& report);
 

@@ -10,6 +10,7 @@
 
 #include "catch.hpp"
 #include "report/chrome_trace.hpp"
+#include "report/html.hpp"
 #include "report/report.hpp"
 #include "unit/report_example.hpp"
 
@@ -326,7 +327,9 @@ TEST_CASE("the outputs are written, over those of an earlier run") {
   CHECK(text_of(out / "ranks.csv") == ranks_csv(example_report()));
   CHECK(text_of(out / "trace.json") ==
         chrome_trace(example::job(), example::plan(), example::trace()));
-  CHECK(std::distance(fs::directory_iterator(out), {}) == 3);
+  CHECK(text_of(out / "report.html") ==
+        html(example::job(), example::plan(), example::trace(), example_report()));
+  CHECK(std::distance(fs::directory_iterator(out), {}) == 4);
 }
 
 TEST_CASE("a folder that is a file, or below one") {
@@ -343,11 +346,11 @@ TEST_CASE("a full disk leaves the files of an earlier run and no others") {
   const TemporaryFolder folder;
   REQUIRE(written(folder.path) == "");
   const std::set<std::string> before = folder.files();
-  // /dev/full refuses every byte, here of the last of the three files.
-  const std::string temporary = ".trace.json." + std::to_string(::getpid()) + ".tmp";
+  // /dev/full refuses every byte, here of the last of the four files.
+  const std::string temporary = ".report.html." + std::to_string(::getpid()) + ".tmp";
   fs::create_symlink("/dev/full", folder.path / temporary);
   CHECK(written(folder.path) ==
-        "cannot write '" + (folder.path / "trace.json").string() + "': No space left on device");
+        "cannot write '" + (folder.path / "report.html").string() + "': No space left on device");
   CHECK(folder.files() == before);
   CHECK(fs::exists("/dev/full"));
   CHECK(written(folder.path) == "");

@@ -1,0 +1,365 @@
+#include "commands/validate_job.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <numeric>
+
+#include "config/load.hpp"
+
+namespace windtunnel {
+namespace {
+
+// Megatron-LM's --make-vocab-size-divisible-by.
+constexpr long long kVocabularyUnit = 128;
+
+// Thrown inside this file to leave a row.
+struct Refused {
+  Refusal why;
+};
+[[noreturn]] void refuse(std::string reason, std::string detail = "") {
+  throw Refused{{std::move(reason), std::move(detail)}};
+}
+
+bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
+
+// What the parts of a row's job share while it is written.
+class Mapping {
+ public:
+  Mapping(const PublishedRow& row, const Rules& rules) : row_(row), rules_(rules) {}
+  MappedRow mapped();
+
+ private:
+  void check_usable() const;
+  void read_framework();
+  void read_sizes();
+  std::string cluster();
+  std::string model();
+  std::string transformer(const Rule& rule);
+  std::string stage_layers();
+  std::string parallel();
+  std::string precision();
+  std::string execution();
+
+  // The rule for the cell; refuses the row if the rule gives a reason.
+  const Rule& rule(std::string_view section, const std::string& cell);
+  long long size(std::string_view column) const;  // refuses the row if the cell gives none
+  long long size_or(std::string_view column, long long otherwise);
+  void assume(const std::string& text) {
+    if (!text.empty()) result_.assumed.push_back(text);
+  }
+
+  const PublishedRow& row_;
+  const Rules& rules_;
+  const Rule* framework_ = nullptr;
+  MappedRow result_;
+  long long gpus_ = 0, tensor_ = 1, pipeline_ = 1, data_ = 1, chunks_ = 1, micro_ = 1, batch_ = 0;
+  long long blocks_ = 0;
+  bool is_images_ = false;
+  std::string schedule_, type_;
+};
+
+const Rule& Mapping::rule(std::string_view section, const std::string& cell) {
+  const Rule* found = rules_.find(section, cell);
+  if (!found) refuse("a word without a rule", fmt::format("{}: {}", section, cell));
+  if (const std::string reason = (*found)["reason"]; !reason.empty()) refuse(reason, cell);
+  assume((*found)["note"]);
+  return *found;
+}
+
+long long Mapping::size(std::string_view column) const {
+  const auto value = row_.count(column);
+  if (!value) refuse("sizes not stated", std::string(column));
+  return *value;
+}
+
+long long Mapping::size_or(std::string_view column, long long otherwise) {
+  if (const auto value = row_.count(column)) return *value;
+  assume(fmt::format("{} {}", column, otherwise));
+  return otherwise;
+}
+
+void Mapping::check_usable() const {
+  const std::string status = row_.text("status"), provenance = row_.text("provenance");
+  if (status != "ok" && status != "OOM" && !status.empty())
+    refuse("the run ended otherwise", status);
+  if (provenance == "analytical" || provenance == "memory") refuse("not a measurement", provenance);
+  if (provenance == "secondary") refuse("quoted by somebody else");
+  const std::string flags = row_.text("flags");
+  if (const Rule* flag = rules_.find("flags", flags)) refuse((*flag)["reason"], flags);
+  const std::string notes = row_.text("notes");
+  if (const Rule* note = rules_.find("notes", notes)) refuse((*note)["reason"]);
+  if (!row_.text("experts").empty()) refuse("mixture of experts", row_.text("model"));
+  if (row_.count("cp").value_or(1) > 1) refuse("context parallelism", "cp " + row_.text("cp"));
+  if (status == "OOM" || published_time(row_)) return;
+  if (contains(notes, "inverted from MFU")) refuse("only an MFU is published");
+  if (!row_.text("samples_per_s").empty() || !row_.text("tokens_per_s_per_gpu").empty())
+    refuse("sizes not stated", "gbs");
+  refuse("no time published");
+}
+
+void Mapping::read_framework() {
+  const std::string cell =
+      row_.text("framework") + " | " + row_.text("source") + " | " + row_.text("source_ref");
+  framework_ = &rule("frameworks", cell);
+  assume("software as " + (*framework_)["name"]);
+}
+
+void Mapping::read_sizes() {
+  gpus_ = size("gpus");
+  tensor_ = size("tp");
+  pipeline_ = size("pp");
+  if (const auto data = row_.count("dp"))
+    data_ = *data;
+  else if (gpus_ % (tensor_ * pipeline_) == 0)
+    data_ = gpus_ / (tensor_ * pipeline_);
+  else
+    refuse("parallel sizes that do not multiply");
+  if (data_ * tensor_ * pipeline_ != gpus_)
+    refuse("parallel sizes that do not multiply",
+           fmt::format("{} x {} x {} is not {}", data_, tensor_, pipeline_, gpus_));
+  const auto batch = published_batch(row_), micro = row_.count("mbs");
+  const auto steps = row_.count("grad_accum");
+  if (!batch) refuse("sizes not stated", "gbs");
+  if (!row_.count("gbs") && !steps) assume("no gradient accumulation");
+  batch_ = *batch;
+  if (micro) {
+    micro_ = *micro;
+  } else if (steps || is_images_) {
+    micro_ = std::max(1LL, batch_ / (data_ * steps.value_or(1)));
+    assume(fmt::format("mbs {}", micro_));
+  } else {
+    micro_ = size_or("mbs", 1);
+  }
+}
+
+std::string Mapping::cluster() {
+  if (row_.text("gpu_type").empty()) refuse("no GPU stated");
+  const Rule& gpu = rule("gpus", row_.text("gpu_type"));
+  if (const std::string types = gpu["types"]; !contains(types, " " + type_ + " "))
+    refuse("no efficiency curves of this number format", type_);
+  constexpr int kUsualGpus = 8;
+  const long long per_node = size_or("gpus_per_node", kUsualGpus);
+  const long long nodes = (gpus_ + per_node - 1) / per_node;
+  const auto set = [&](const std::string& change) {
+    result_.overrides.push_back("cluster.nodes.0.type." + change);
+  };
+  for (const std::string& change : gpu.set) set(change);
+  if (const std::string file = gpu["gpu"]; !file.empty()) {
+    const auto folder = std::filesystem::path(rules_.path).parent_path();
+    result_.overrides.insert(
+        result_.overrides.begin(),
+        "cluster.nodes.0.type.gpu=" + (folder / file).lexically_normal().string());
+  }
+  if (per_node != kUsualGpus && (nodes > 1 || gpus_ > kUsualGpus))
+    set(fmt::format("gpus={}", per_node));
+  std::string fabric;
+  if (nodes > 1) {
+    const std::string stated = row_.text("inter_node");
+    const Rule* found = stated.empty() ? nullptr : rules_.find("fabrics", stated);
+    if (!found) {
+      assume("fabric " + gpu["fabric"]);
+      found = rules_.find("fabrics", gpu["fabric"]);
+      if (!found) refuse("a word without a rule", "fabrics: " + gpu["fabric"]);
+    }
+    assume((*found)["note"]);
+    set("nics.count=" + (*found)["nics"]);
+    set("nics.bandwidth=" + (*found)["rate"]);
+    set("nccl.channels_inter=" + (*found)["channels"]);
+    set("nccl.channel_inter=" + (*found)["channel"]);
+    fabric = ", fabric: " + (*found)["fabric"];
+  }
+  return fmt::format(
+      "cluster: {{name: published, nodes: [{{type: {}, count: {}}}]{}, "
+      "communication: {{model: nccl}}}}\n",
+      gpu["node"], nodes, fabric);
+}
+
+std::string Mapping::transformer(const Rule& rule) {
+  const long long hidden = size("hidden"), heads = size("heads");
+  blocks_ = size("layers");
+  long long vocabulary = rule["family"] == "bert" ? size_or("vocab", 30522) : size("vocab");
+  if (vocabulary % tensor_ != 0 && (*framework_)["pads"] == "true") {
+    const long long unit = kVocabularyUnit * tensor_;
+    vocabulary = (vocabulary + unit - 1) / unit * unit;
+    assume(fmt::format("vocabulary padded to {}", vocabulary));
+  }
+  const long long key_heads = row_.count("kv_heads").value_or(heads);
+  const long long head = row_.count("head_dim").value_or(hidden / heads);
+  long long ffn = row_.count("ffn").value_or(4 * hidden);
+  std::string family = rule["family"];
+  // A GPT whose shape says that it is of the later kind.
+  const bool is_later = key_heads != heads || head * heads != hidden || ffn % (4 * hidden) != 0;
+  if (family == "gpt" && is_later && rule["extra"].empty()) {
+    family = "llama";
+    assume("family llama by its shape");
+  }
+  if (rule["ungated"] == "true") ffn = 2 * ffn / 3;
+  std::string text = fmt::format(
+      "model: {{name: published, family: {}, layers: {}, hidden: {}, heads: {}, "
+      "ffn: {}, vocab: {}",
+      family, blocks_, hidden, heads, ffn, vocabulary);
+  if (family == "llama") text += fmt::format(", kv_heads: {}, head_size: {}", key_heads, head);
+  if (family != "llama") text += fmt::format(", max_sequence: {}", size("seq_len"));
+  if (!rule["extra"].empty()) text += ", " + rule["extra"];
+  return text + "}\n";
+}
+
+std::string Mapping::model() {
+  const std::string cell = row_.text("model") + " | " + row_.text("arch");
+  const Rule& found = rule("models", cell);
+  is_images_ = found["images"] == "true";
+  read_sizes();
+  return found["model"].empty() ? transformer(found) : fmt::format("model: {}\n", found["model"]);
+}
+
+// Where blocks alone do not divide: as the notes say it, or with embedding and head as layers, or
+// as evenly as it goes.
+std::string Mapping::stage_layers() {
+  const long long stages = pipeline_ * chunks_;
+  const std::string notes = row_.text("notes"), words = "layers per stage ";
+  if (const auto at = notes.find(words); at != std::string::npos && stages > 1) {
+    std::vector<long long> layers;
+    const char* next = notes.data() + at + words.size();
+    const char* end = notes.data() + notes.size();
+    for (long long value = 0;; ++next) {
+      const auto [rest, error] = std::from_chars(next, end, value);
+      if (error != std::errc()) break;
+      layers.push_back(value);
+      next = rest;
+      if (next == end || *next != '/') break;
+    }
+    const long long sum = std::accumulate(layers.begin(), layers.end(), 0LL);
+    if (std::ssize(layers) == stages && sum == blocks_ + 2)
+      return fmt::format(", layers_per_stage: [{}]", fmt::join(layers, ", "));
+  }
+  if (stages <= 1 || blocks_ == 0 || blocks_ % stages == 0) return "";
+  std::vector<long long> layers(std::size_t(stages), (blocks_ + 2) / stages);
+  if ((blocks_ + 2) % stages == 0) {
+    assume("embedding and head count as layers of the stages");
+  } else {
+    for (long long i = 0; i < stages; ++i)
+      layers[std::size_t(i)] = blocks_ * (i + 1) / stages - blocks_ * i / stages;
+    ++layers.front();
+    ++layers.back();
+    assume("blocks spread over the stages as evenly as they can");
+  }
+  return fmt::format(", layers_per_stage: [{}]", fmt::join(layers, ", "));
+}
+
+std::string Mapping::parallel() {
+  schedule_ = "";
+  if (pipeline_ > 1) {
+    const std::string stated = row_.text("schedule");
+    schedule_ = rule("schedules", stated)["schedule"];
+    const auto chunks = row_.count("vpp");
+    if (schedule_ == "zb-v") chunks_ = 2;
+    if (schedule_ == "interleaved" && !chunks) refuse("sizes not stated", "vpp");
+    if (schedule_ == "1f1b" || schedule_ == "interleaved") {
+      chunks_ = chunks.value_or(1);
+      schedule_ = chunks_ > 1 ? "interleaved" : "1f1b";
+      if (stated.empty()) assume("schedule " + schedule_);
+    }
+  }
+  std::string text =
+      fmt::format("parallel: {{data: {}, tensor: {}, pipeline: {}", data_, tensor_, pipeline_);
+  if (chunks_ > 1) text += fmt::format(", virtual_stages: {}", chunks_);
+  text += stage_layers();
+  std::string sequence = row_.text("seq_parallel");
+  if (sequence.empty() && tensor_ > 1) {
+    sequence = (*framework_)["sequence_parallel"] == "true" ? "yes" : "no";
+    assume("sequence parallel " + sequence);
+  }
+  if (sequence.starts_with("yes") && tensor_ > 1) text += ", sequence_parallel: true";
+  std::string zero = row_.text("zero_stage");
+  if (zero.empty()) {
+    zero = (*framework_)["zero_stage"];
+    if (data_ > 1) assume("zero stage " + zero);
+  }
+  if (zero == "2" && (*framework_)["fsdp"] == "true")
+    return text + ", zero_stage: 3, fsdp: {reshard_after_forward: false}}\n";
+  return text + fmt::format(", zero_stage: {}}}\n", zero);
+}
+
+std::string Mapping::precision() {
+  const std::string stated = row_.text("precision");
+  const Rule& found = rule("precisions", stated);
+  type_ = found["type"];
+  if (stated.starts_with("NA") || contains(stated, "assumed") || contains(stated, "not stated"))
+    assume("precision " + type_);
+  std::string gradients = (*framework_)["gradients"];
+  // Composer names so the mode without fp32 anywhere.
+  if (contains(stated, "PURE")) gradients = "same";
+  if (contains(stated, "fp32 gradient")) gradients = "fp32";
+  if (gradients == "fp32 for bf16") gradients = type_ == "bf16" ? "fp32" : "same";
+  if (gradients == "same") gradients = type_;
+  return fmt::format("precision: {{compute: {}, gradients: {}}}\n", type_, gradients);
+}
+
+std::string Mapping::execution() {
+  std::string text;
+  if (!schedule_.empty()) text += fmt::format("schedule: {}\n", schedule_);
+  std::string attention = row_.text("flash_attn");
+  if (attention.empty()) {
+    attention = (*framework_)["attention"];
+    if (!is_images_) assume("attention " + attention);
+  }
+  const bool is_flash = contains(attention, "yes") || contains(attention, "flash") ||
+                        contains(attention, "Flash") || contains(attention, "FA");
+  text += fmt::format("attention: {}\n", is_flash ? "flash" : "unfused");
+  for (const char* key : {"data_parallel", "pipeline_transfer"})
+    if (const std::string value = (*framework_)[key]; !value.empty())
+      text += fmt::format("{}: {}\n", key, value);
+  if (is_images_) text += "optimizer: sgd\ngradient_clipping: false\n";
+  const std::string recompute = rule("recompute", row_.text("recompute"))["recompute"];
+  if (recompute == "least")
+    result_.recompute = {"none", "selective", "full"};
+  else
+    result_.recompute = {recompute};
+  if (is_images_) result_.recompute = {"none"};
+  return text;
+}
+
+MappedRow Mapping::mapped() {
+  if (const std::string job = row_.text("job"); !job.empty()) {
+    result_.job = job;
+    return result_;
+  }
+  try {
+    check_usable();
+    read_framework();
+    const std::string numbers = precision(), what = model(), where = cluster(), how = parallel();
+    result_.text = what + where + fmt::format("gpus: {}\n", gpus_) + how;
+    result_.text += is_images_ ? fmt::format("batch: {{global: {}, micro: {}}}\n", batch_, micro_)
+                               : fmt::format("batch: {{global: {}, micro: {}, sequence: {}}}\n",
+                                             batch_, micro_, size("seq_len"));
+    result_.text += numbers + execution();
+  } catch (Refused& refused) {
+    result_ = {};
+    result_.refusal = std::move(refused.why);
+  }
+  return result_;
+}
+
+}  // namespace
+
+std::string MappedRow::key() const {
+  return fmt::format("{}\n{}\n{}\n{}", job, text, fmt::join(overrides, "\n"),
+                     fmt::join(recompute, " "));
+}
+
+MappedRow mapped_row(const PublishedRow& row, const Rules& rules) {
+  return Mapping(row, rules).mapped();
+}
+
+Job job_of(const MappedRow& mapped, std::string_view recompute, const Rules& rules) {
+  if (!mapped.job.empty()) return load_job(mapped.job);
+  return load_job_text(mapped.text + fmt::format("recompute: {}\n", recompute), rules.path,
+                       mapped.overrides);
+}
+
+}  // namespace windtunnel

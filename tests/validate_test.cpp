@@ -1,0 +1,319 @@
+// The accuracy harness: its statistics on numbers worked out by hand, rows of published tables
+// mapped to jobs, and that no row is lost on the way.
+#include <sys/wait.h>
+
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+#include "commands/validate_job.hpp"
+#include "commands/validate_null.hpp"
+#include "commands/validate_run.hpp"
+#include "commands/validate_statistics.hpp"
+#include "commands/validate_summary.hpp"
+#include "commands/validate_table.hpp"
+#include "config/config_error.hpp"
+
+using namespace windtunnel;
+
+namespace {
+
+const std::string kRoot = WINDTUNNEL_SOURCE_DIR;
+const std::string kTables = kRoot + "/validation/published/";
+
+const Rules& rules() {
+  static const Rules kRules = load_rules(kRoot + "/validation/systems.yaml");
+  return kRules;
+}
+
+PublishedRow row_named(const std::string& table, const std::string& id) {
+  for (const PublishedRow& row : read_published(kTables + table + ".csv"))
+    if (row.name() == table + "-" + id) return row;
+  FAIL("no row " << id << " in " << table);
+  return {};
+}
+
+// Of the row, with the first recompute that it allows.
+Job job_for(const std::string& table, const std::string& id) {
+  const MappedRow mapped = mapped_row(row_named(table, id), rules());
+  INFO(table << " " << id << ": " << (mapped.refusal ? mapped.refusal->reason : mapped.text));
+  REQUIRE_FALSE(mapped.refusal);
+  return job_of(mapped, mapped.recompute.front(), rules());
+}
+
+std::string refusal_of(const std::string& table, const std::string& id) {
+  const MappedRow mapped = mapped_row(row_named(table, id), rules());
+  return mapped.refusal ? mapped.refusal->reason : "";
+}
+
+std::string error_of(const std::string& csv) {
+  try {
+    published_rows(csv, "t.csv");
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+struct Ended {
+  int code = 0;
+  std::string output;
+};
+
+Ended program(const std::string& arguments) {
+  const std::string command = std::string(WINDTUNNEL_PROGRAM) + " " + arguments + " 2>&1";
+  std::FILE* pipe = popen(command.c_str(), "r");
+  REQUIRE(pipe);
+  Ended ended;
+  std::array<char, 4096> buffer{};
+  while (const std::size_t count = std::fread(buffer.data(), 1, buffer.size(), pipe))
+    ended.output.append(buffer.data(), count);
+  ended.code = WEXITSTATUS(pclose(pipe));
+  return ended;
+}
+
+}  // namespace
+
+TEST_CASE("errors are summarized as by hand") {
+  // Errors +10 %, -20 %, 0, +50 %: mean 20 %, middle of 10 and 20, and 0.9 * 3 = 2.7 ranks up.
+  const std::vector<Pair> pairs = {{1.1, 1}, {1.6, 2}, {3, 3}, {6, 4}};
+  const auto errors = error_summary(pairs);
+  REQUIRE(errors);
+  CHECK(errors->mape == Approx(0.2));
+  CHECK(errors->median == Approx(0.15));
+  CHECK(errors->p90 == Approx(0.2 + 0.7 * 0.3));
+  CHECK(errors->worst == Approx(0.5));
+  CHECK(errors->bias == Approx(0.1));
+  CHECK_FALSE(error_summary({}));
+}
+
+TEST_CASE("rank correlation shares ranks among ties") {
+  const std::vector<Pair> same = {{1, 10}, {2, 20}, {3, 30}};
+  const std::vector<Pair> reversed = {{3, 10}, {2, 20}, {1, 30}};
+  CHECK(spearman(same) == Approx(1));
+  CHECK(spearman(reversed) == Approx(-1));
+  // Ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4: covariance 4.5, variances 4.5 and 5.
+  const std::vector<Pair> tied = {{1, 1}, {2, 2}, {2, 3}, {5, 4}};
+  CHECK(spearman(tied) == Approx(4.5 / std::sqrt(4.5 * 5)));
+  const std::vector<Pair> all_tied = {{1, 1}, {1, 2}, {1, 3}}, few = {{1, 1}, {2, 2}};
+  CHECK_FALSE(spearman(all_tied));
+  CHECK_FALSE(spearman(few));
+}
+
+TEST_CASE("regret is what the picked layout costs over the best") {
+  // The prediction picks the second, which takes 12; the best takes 10.
+  const std::vector<Pair> pairs = {{5, 10}, {4, 12}, {9, 30}};
+  CHECK(regret(pairs) == Approx(0.2));
+}
+
+TEST_CASE("least squares finds coefficients and keeps them from being negative") {
+  // y = 2 a + 3 b
+  const std::vector<double> exact =
+      least_squares({{1, 0}, {0, 1}, {1, 1}}, std::vector<double>{2, 3, 5});
+  CHECK(exact[0] == Approx(2));
+  CHECK(exact[1] == Approx(3));
+  // Unrestricted: 2 a - b. Without b: sum a y / sum a a = (1 * 1 + 2 * 4) / (1 + 4).
+  const std::vector<double> bound = least_squares({{1, 1}, {2, 0}}, std::vector<double>{1, 4});
+  CHECK(bound[0] == Approx(1.8));
+  CHECK(bound[1] == 0);
+  // A term that is zero everywhere.
+  CHECK(least_squares({{1, 0}, {2, 0}}, std::vector<double>{3, 6}) == std::vector<double>{3, 0});
+}
+
+TEST_CASE("the null models are fitted as their formulas say") {
+  // Efficiency: the geometric mean of 1/2 and 1/8. Two rows carry one coefficient; relative errors
+  // of c/2 and c/8: c = (1/2 + 1/8) / (1/4 + 1/64).
+  const auto models = fitted_null_models({{{1, 9, 9, 9, 9}, 2}, {{1, 7, 7, 7, 7}, 8}});
+  REQUIRE(models);
+  CHECK(models->efficiency == Approx(0.25));
+  CHECK(models->coefficients[0] == Approx(0.625 / 0.265625));
+  CHECK(models->coefficients[1] == 0);
+  CHECK(models->flops_seconds({3}) == Approx(12));
+  CHECK_FALSE(fitted_null_models({}));
+}
+
+TEST_CASE("Korthikanti: interleaved stages, sequence parallel, selective recomputation") {
+  const Job job = job_for("01_korthikanti_2022", "0004");
+  CHECK(job.model.family->name == "gpt");
+  CHECK(job.model.parameter_count() == 174615846912);  // workloads/models/gpt3-175b.yaml
+  CHECK(job.gpus == 64);
+  CHECK(job.parallel.tensor == 8);
+  CHECK(job.parallel.pipeline == 8);
+  CHECK(job.parallel.virtual_stages == 3);
+  CHECK(job.parallel.data == 1);
+  CHECK(job.parallel.sequence_parallel);
+  CHECK(job.schedule == "interleaved");
+  CHECK(job.recompute == Recompute::Selective);
+  CHECK(job.attention == AttentionKernel::Unfused);
+  CHECK(job.precision.compute == DType::Fp16);
+  CHECK(job.precision.gradients == DType::Fp16);
+  CHECK(job.pipeline_transfer == PipelineTransfer::Blocking);
+  CHECK(job.batch.global == 64);
+  CHECK(job.batch.micro == 1);
+  CHECK(job.batch.sequence == 2048);
+  CHECK(job.cluster.node_types[0].gpu.name == "NVIDIA A100-SXM4-80GB");
+  CHECK(job.cluster.node_types[0].nics == 8);
+}
+
+TEST_CASE("vTrain: 800 Gb/s a node, a padded vocabulary, no bucketing") {
+  const Job job = job_for("12_vtrain_multinode", "0070");
+  CHECK(job.gpus == 512);
+  CHECK(job.parallel.tensor == 8);
+  CHECK(job.parallel.pipeline == 8);
+  CHECK(job.parallel.data == 8);
+  CHECK(job.schedule == "1f1b");
+  CHECK(job.recompute == Recompute::Full);
+  CHECK_FALSE(job.data_parallel.overlap);
+  CHECK(job.parallel.zero_stage == 0);
+  CHECK(job.model.parameters.count("vocab") == 51200);  // 50257 up to a multiple of 128 x 8
+  CHECK(job.cluster.node_types[0].nics == 4);
+  CHECK(job.cluster.node_types[0].nic_bandwidth.value == Approx(25e9));
+  CHECK(job.micro_batches() == 48);
+}
+
+TEST_CASE("MosaicML: fully sharded, gradients reduced in fp32 unless pure") {
+  const Job job = job_for("04_mosaicml_llm_foundry", "0009");
+  CHECK(job.gpus == 128);
+  CHECK(job.parallel.zero_stage == 3);
+  CHECK(job.parallel.data == 128);
+  CHECK(job.batch.micro == 16);
+  CHECK(job.precision.compute == DType::Bf16);
+  CHECK(job.precision.gradients == DType::Fp32);
+  CHECK(job.attention == AttentionKernel::Flash);
+  CHECK(job.recompute == Recompute::Full);
+  CHECK_FALSE(job.model.parameters.flag("dropout"));
+  CHECK(job.cluster.node_types[0].gpu.name.find("H100") != std::string::npos);
+}
+
+TEST_CASE("Zero bubble: 30 blocks with embedding and head make 8 equal stages") {
+  const Job job = job_for("14_zero_bubble", "0081");
+  CHECK(job.schedule == "1f1b");
+  CHECK(job.layers_per_stage == std::vector<int>(8, 4));
+  CHECK(job.batch.micro == 3);
+  CHECK(job.recompute == Recompute::None);
+  CHECK(job.cluster.type_of_node.size() == 1);
+  CHECK(job_for("14_zero_bubble", "0001").schedule == "zb-h2");
+}
+
+TEST_CASE("Hagemann: Llama shape, ZeRO-1, the kernel of the row") {
+  const Job job = job_for("11_hagemann_parallel_layouts", "0140");
+  CHECK(job.model.family->name == "llama");
+  CHECK(job.model.parameters.count("ffn") == 13824);
+  CHECK(job.parallel.zero_stage == 1);
+  CHECK(job.parallel.tensor == 2);
+  CHECK(job.parallel.data == 32);
+  CHECK(job.precision.gradients == DType::Fp32);
+  CHECK(job.recompute == Recompute::Full);
+  CHECK(job.attention == AttentionKernel::Flash);
+  CHECK(job_for("11_hagemann_parallel_layouts", "0073").attention == AttentionKernel::Unfused);
+}
+
+TEST_CASE("rows that state too little are refused with a reason") {
+  CHECK(refusal_of("01_korthikanti_2022", "0017") == "not a measurement");
+  CHECK(refusal_of("06_megatron_bridge", "0019") == "mixture of experts");
+  CHECK(refusal_of("07_nemo_older", "0001") == "no efficiency curves of this number format");
+  CHECK(refusal_of("07_nemo_older", "0011") == "context parallelism");
+  CHECK(refusal_of("08_dgxc_benchmarking", "0001") == "a model cut to a few layers");
+  CHECK(refusal_of("19_oneflow_libai_dlperf", "0001") == "no GPU stated");
+  CHECK(refusal_of("23_sailor", "0001") == "no profile of the GPU");
+}
+
+TEST_CASE("assumptions for missing cells are written down") {
+  const MappedRow mapped = mapped_row(row_named("12_vtrain_multinode", "0070"), rules());
+  const std::vector<std::string> expected = {"software as Megatron-DeepSpeed of vTrain",
+                                             "precision fp16", "vocabulary padded to 51200",
+                                             "A100 of 80 GB with NVSwitch", "zero stage 0"};
+  CHECK(mapped.assumed == expected);
+}
+
+TEST_CASE("times come from the first column that states one, never from an MFU") {
+  const std::string header =
+      "model,arch,gpus,gpu_type,gbs,seq_len,s_per_iter,s_per_iter_calc,"
+      "tokens_per_s_per_gpu,samples_per_s,mfu_pct,notes\n";
+  const auto time_of = [&](const std::string& cells) {
+    return published_time(published_rows(header + "m,decoder,8,A100," + cells, "t.csv").front());
+  };
+  CHECK(time_of("64,100,2,3,NA,NA,40,NA\n")->seconds == 2);
+  CHECK(time_of("64,100,NA,3,NA,NA,40,NA\n")->column == "s_per_iter_calc");
+  CHECK(time_of("64,100,NA,NA,80,NA,40,NA\n")->seconds == 10);  // 6400 tokens at 640 a second
+  CHECK(time_of("64,100,NA,NA,NA,16,40,NA\n")->seconds == 4);
+  CHECK_FALSE(time_of("64,100,NA,3,NA,NA,40,inverted from MFU\n"));
+  CHECK_FALSE(time_of("64,100,NA,NA,NA,NA,40,NA\n"));
+}
+
+TEST_CASE("bad tables name file, line and what is wrong") {
+  const std::string header = "model,arch,gpus,gpu_type,gbs,s_per_iter\n";
+  CHECK(error_of("") == "t.csv:1: error: the table is empty");
+  CHECK(error_of("model,arch,gpus,gpu_typ,gbs\n") ==
+        "t.csv:1: error: unknown column 'gpu_typ' (did you mean 'gpu_type'?)");
+  CHECK(error_of("model,arch,model\n") == "t.csv:1: error: column 'model' for the second time");
+  CHECK(error_of("model,arch,gpus,gbs\n") == "t.csv:1: error: missing column 'gpu_type'");
+  CHECK(error_of("job\n") == "t.csv:1: error: missing column 'published_s'");
+  CHECK(error_of(header + "m,decoder,8\n") == "t.csv:2: error: 3 fields, but the header has 6");
+  CHECK(error_of(header + "m,decoder,8,A100,64,fast\n") ==
+        "t.csv:2: error: s_per_iter: expected a positive number or NA, got 'fast'");
+  CHECK(error_of(header + "\"m,decoder,8,A100,64,1\n") ==
+        "t.csv:2: error: a quoted field without its closing quote");
+  CHECK(error_of("split,model,arch,gpus,gpu_type,gbs\ntrain,m,decoder,8,A100,64\n") ==
+        "t.csv:2: error: split: expected test or calibrate, got 'train'");
+  CHECK(error_of(header + "m,\"decoder, causal\",8,A100,64,1\n").empty());
+}
+
+TEST_CASE("no row disappears, and two runs print the same bytes") {
+  const std::vector<std::string> files = {kTables + "01_korthikanti_2022.csv",
+                                          kTables + "12_vtrain_multinode.csv"};
+  const Validation validation = validated(files, rules(), Split::All, 2);
+  CHECK(validation.rows.size() == 17 + 71);
+  const std::vector<TableSummary> tables = summaries(validation);
+  REQUIRE(tables.size() == 3);
+  for (const TableSummary& table : tables) {
+    std::size_t refused = 0;
+    for (const auto& [reason, rows] : table.refused) {
+      CHECK_FALSE(reason.empty());
+      refused += std::size_t(rows);
+    }
+    CHECK(table.rows == table.timed + table.memory_only + refused);
+  }
+  CHECK(tables[0].timed == 4);
+  CHECK(tables[1].timed == 71);
+  CHECK(tables[1].null_flops.has_value());
+  CHECK(tables[1].null_regression.has_value());
+  const Validation again = validated(files, rules(), Split::All, 1);
+  CHECK(rows_csv(validation) == rows_csv(again));
+  CHECK(summary_json(tables) == summary_json(summaries(again)));
+}
+
+TEST_CASE("every published row becomes a job or a reason") {
+  for (const char* table : {"03_megatron_lm_repo", "05_torchtitan", "16_papers_large_runs",
+                            "20_nanotron", "24_frameworks_misc", "25_vision_bert_dataparallel"})
+    for (const PublishedRow& row : read_published(kTables + table + ".csv")) {
+      const MappedRow mapped = mapped_row(row, rules());
+      INFO(row.name());
+      CHECK(mapped.refusal.has_value() == mapped.text.empty());
+      if (mapped.refusal) CHECK(mapped.refusal->reason != "a word without a rule");
+      if (!mapped.refusal) CHECK_FALSE(mapped.recompute.empty());
+    }
+}
+
+TEST_CASE("the accuracy table goes between its marks") {
+  const std::string begin = "<!-- accuracy: begin -->", end = "<!-- accuracy: end -->";
+  CHECK(between_marks("a\n" + begin + "\nold\n" + end + "\nb\n", "new\n", "r.md") ==
+        "a\n" + begin + "\nnew\n" + end + "\nb\n");
+  CHECK_THROWS_AS(between_marks("no marks", "new\n", "r.md"), ConfigError);
+}
+
+TEST_CASE("validate on the command line: wrong input exits with 2") {
+  const Ended missing = program("validate no-such-table.csv --rules " + rules().path);
+  CHECK(missing.code == 2);
+  CHECK(missing.output == "no-such-table.csv: error: cannot be read\n");
+  const Ended split = program("validate " + kTables + "01_korthikanti_2022.csv --split most");
+  CHECK(split.code == 2);
+  const Ended rules = program("validate " + kRoot + "/README.md");
+  CHECK(rules.code == 2);
+  const Ended works = program("validate " + kTables + "01_korthikanti_2022.csv");
+  CHECK(works.code == 0);
+  CHECK(works.output.find("10 of 14 rows not simulated") != std::string::npos);
+}
