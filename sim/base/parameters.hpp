@@ -14,15 +14,15 @@ namespace windtunnel {
 
 // How a parameter is written in YAML and which unit its number has here.
 enum class ParameterKind {
-  Count,   // positive integer
-  Ratio,   // positive number without unit
-  Flag,    // true or false, held as 1 or 0
-  DataRate,// "400 Gb/s", held in bytes per second
-  Size,    // "2 MiB", held in bytes
-  Time,    // "2 us", held in seconds
-  Counts,  // list of positive integers
-  Times,   // one time or a list of times
-  Sizes,   // one size or a list of sizes
+  Count,     // positive integer
+  Ratio,     // positive number without unit
+  Flag,      // true or false, held as 1 or 0
+  DataRate,  // "400 Gb/s", held in bytes per second
+  Size,      // "2 MiB", held in bytes
+  Time,      // "2 us", held in seconds
+  Counts,    // list of positive integers
+  Times,     // one time or a list of times
+  Sizes,     // one size or a list of sizes
 };
 
 struct ParameterSpec {

@@ -51,7 +51,7 @@ constexpr Unit kPercents[] = {{"%", 1, 100}};
 
 const Family& family_of(QuantityKind kind) {
   static const std::array<Family, 8> families = {
-      {{"a size", "80 GB", kSizes, 1e-3, 1024 * kPi},
+      {{"a size", "80 GB", kSizes, 1e-3, kPi},
        {"a data rate", "400 Gb/s", kRates, 1e-3, 1e18},
        {"a time", "2 us", kTimes, 1e-15, 1e9},
        {"a number of operations", "1 GFLOP", kFlops, 1e-3, 1e30},

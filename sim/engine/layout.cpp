@@ -60,7 +60,7 @@ std::vector<Layout::Channel> simulated_channels(const Communicators& communicato
 // communicator that crosses it; alike ones flow at the same rate, so a channel uses it as often as
 // they do together.
 void wire(const Cluster& cluster, const Communicators& communicators, const Partition& partition,
-          bool keep_scale, Layout& layout) {
+          Wires wires, Layout& layout) {
   const Representatives links(partition.link_class, partition.link_classes);
   for (Layout::Channel& channel : layout.channels)
     for (std::size_t p = 0; p < communicators.all[std::size_t(channel.communicator)].phases.size();
@@ -74,16 +74,19 @@ void wire(const Cluster& cluster, const Communicators& communicators, const Part
     const Communicator& communicator = communicators.all[c];
     for (std::size_t p = 0; p < communicator.phases.size(); ++p)
       for (const LinkUse& use : communicator.phases[p].uses) {
-        const int link_class = partition.link_class[std::size_t(use.link)];
-        if (links.first[std::size_t(link_class)] == use.link)
-          times[std::size_t(link_class)][channel.path_of_phase[p]] += use.times;
+        const auto link_class = std::size_t(partition.link_class[std::size_t(use.link)]);
+        const int path = channel.path_of_phase[p];
+        if (wires == Wires::Alone)
+          times[link_class][path] = use.times;
+        else if (links.first[link_class] == use.link)
+          times[link_class][path] += use.times;
       }
   }
   for (std::size_t i = 0; i < times.size(); ++i) {
     int scale = 0;  // a flow lists a link as often as it uses it: keep those numbers small
     for (const auto& [path, count] : times[i]) scale = std::gcd(scale, count);
     SIM_CHECK(scale > 0, "a link without a use");
-    if (keep_scale) scale = 1;
+    if (wires == Wires::Edges) scale = 1;
     const Link& link = cluster.links[std::size_t(links.first[i])];
     layout.links.push_back({links.first[i], links.count[i], double(scale)});
     layout.wiring.capacities.push_back(link.bandwidth / double(scale));
@@ -118,13 +121,13 @@ void add_edge_paths(const Cluster& cluster, const Communicators& communicators,
 }  // namespace
 
 Layout lay_out(const Plan& plan, const Cluster& cluster, const Communicators& communicators,
-               const Partition& partition, const std::vector<double>& slowdown, bool edges) {
+               const Partition& partition, const std::vector<double>& slowdown, Wires wires) {
   Layout layout;
   layout.ranks = simulated_ranks(plan, partition, slowdown);
   layout.channels = simulated_channels(communicators, partition);
   layout.channel_of_communicator = partition.communicator_class;
-  wire(cluster, communicators, partition, edges, layout);
-  if (edges) add_edge_paths(cluster, communicators, partition, layout);
+  wire(cluster, communicators, partition, wires, layout);
+  if (wires == Wires::Edges) add_edge_paths(cluster, communicators, partition, layout);
   return layout;
 }
 

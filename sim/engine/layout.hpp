@@ -37,8 +37,12 @@ struct Layout {
   std::vector<int> channel_of_communicator;  // by index into Communicators::all
 };
 
-// `edges`: give every edge of every algorithm a path of its own (requires an unfolded partition).
+// How paths use links. Shared: a representative link carries the flows of all that it represents.
+// Alone: a path has its own uses only, as if nothing else flowed (what links carry is then counted
+// for one path at a time). Edges: shared, and every edge of every algorithm has a path of its own
+// too (requires an unfolded partition).
+enum class Wires { Shared, Alone, Edges };
 Layout lay_out(const Plan& plan, const Cluster& cluster, const Communicators& communicators,
-               const Partition& partition, const std::vector<double>& slowdown, bool edges);
+               const Partition& partition, const std::vector<double>& slowdown, Wires wires);
 
 }  // namespace windtunnel

@@ -21,8 +21,11 @@ namespace {
 
 using SimgridLink = simgrid::kernel::resource::StandardLinkImpl;
 
-// SimGrid counts payload in whole units: 1/1024 byte keeps the fractions of a ring's chunks.
+// SimGrid counts payload in whole units: 1/1024 byte keeps the fractions of a ring's chunks. 64
+// bits of them are 16 PiB: no flow of the field comes near, and a larger one counts as half of
+// that.
 constexpr double kUnitsPerByte = 1024;
+constexpr double kMostUnits = 0x1p63;
 // Links that are made at the first simulation of a process, so that later small ones find some.
 constexpr std::size_t kSpareLinks = 4096;
 
@@ -62,7 +65,7 @@ class Platform {
     const std::size_t slot = take_slot(token);
     zone_->set_route(&route);  // read while the flow starts
     auto flow = simgrid::s4u::Comm::sendto_init();
-    flow->set_payload_size(static_cast<uint64_t>(std::llround(units)));
+    flow->set_payload_size(static_cast<uint64_t>(std::min(std::round(units), kMostUnits)));
     // NOLINTNEXTLINE(performance-no-int-to-ptr): SimGrid's user data is a pointer, ours a number.
     flow->set_data(reinterpret_cast<void*>(slot + 1));
     flows_[slot] = flow;

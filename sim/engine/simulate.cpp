@@ -191,8 +191,10 @@ Trace simulate(const Plan& plan, const Cluster& cluster, const Conditions& condi
   const std::vector<bool> mergeable = merges ? private_lockstep(cluster, communicators, alike)
                                              : std::vector<bool>(communicators.all.size(), false);
   if (fidelity == Fidelity::Stage) alike = unfolded(plan, cluster, communicators);
-  const Layout layout =
-      lay_out(plan, cluster, communicators, alike, slowdown, fidelity == Fidelity::Rounds);
+  const Wires wires = fidelity == Fidelity::Rounds                        ? Wires::Edges
+                      : conditions.network == NetworkKind::ContentionFree ? Wires::Alone
+                                                                          : Wires::Shared;
+  const Layout layout = lay_out(plan, cluster, communicators, alike, slowdown, wires);
 
   LoweredBlocks lowered(plan, cluster, communicators);
   MachineInput input{.plan = plan,

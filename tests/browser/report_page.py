@@ -40,7 +40,8 @@ def check_close(what, found, wanted, part=1e-9):
 
 # ---- pages --------------------------------------------------------------------------------------
 
-HOSTILE = '</script><script>window.hacked=1</script><img src=x onerror="window.hacked=2">\'"&amp; é 模型'
+HOSTILE = ('</script><script>window.hacked=1</script><img src=x onerror="window.hacked=2">'
+           '\'"&amp; é 模型')
 
 
 def simulate(job, name, *options):
@@ -158,7 +159,8 @@ def check_totals(driver, name, out):
     if report['mfu'] is not None:
         check_equal(f'{name}: MFU', cards['MFU'], [f"{100 * report['mfu']:.1f} %", report['mfu']])
     fullest = max(report['memory_bytes'], key=lambda stage: stage['total'] / stage['capacity'])
-    check_equal(f'{name}: memory', cards['memory'], [bytes_text(fullest['total']), fullest['total']])
+    check_equal(f'{name}: memory', cards['memory'],
+                [bytes_text(fullest['total']), fullest['total']])
     shown = js(driver, '''return Object.fromEntries(Array.from(
         document.querySelectorAll('#results-table td[data-value]'),
         cell => [cell.dataset.key, Number(cell.dataset.value)]))''')
@@ -183,7 +185,8 @@ def check_sums(driver, name, out):
     check_close(f'{name}: the critical path is as long as the step', path / 1e12,
                 report['step_time_s'])
     gaps = js(driver, '''const {trace, path} = windtunnel;
-        return path.slice(1).filter((span, i) => trace.finish[span] > trace.finish[path[i]]).length''')
+        return path.slice(1).filter(
+            (span, i) => trace.finish[span] > trace.finish[path[i]]).length''')
     check_equal(f'{name}: the critical path goes back in time', gaps, 0)
 
 
@@ -194,7 +197,8 @@ def slices_of(out):
 
 def check_spans(driver, name, out):
     slices = slices_of(out)
-    check_equal(f'{name}: number of spans', js(driver, 'return windtunnel.trace.total'), len(slices))
+    check_equal(f'{name}: number of spans', js(driver, 'return windtunnel.trace.total'),
+                len(slices))
     drawn = js(driver, '''const view = windtunnel.timeline; let spans = 0;
         for (const rank of windtunnel.trace.ranks)
           for (const row of view.rowsOf(rank))
@@ -207,7 +211,8 @@ def check_spans(driver, name, out):
 POINT_AT = '''
     const span = arguments[0], {trace, timeline: view} = windtunnel;
     const long = trace.finish[span] - trace.start[span];
-    view.show(Math.max(0, trace.start[span] - 2 * long), Math.min(trace.end, trace.finish[span] + 2 * long));
+    view.show(Math.max(0, trace.start[span] - 2 * long),
+              Math.min(trace.end, trace.finish[span] + 2 * long));
     const row = view.rows.find(one => one.items.span.includes(span));
     view.root.scrollTop = Math.max(0, row.top - 200);
     view.root.scrollIntoView({block: 'center', behavior: 'instant'});
@@ -283,7 +288,8 @@ def check_pauses(driver, name):
     tip = hover(driver, place['x'], place['y'])
     check(f'{name}: hover over a pause', tip and tip['head'] == place['cause'], f'{tip} {place}')
     if tip:
-        check_equal(f'{name}: length of a pause', tip['lines']['duration'], exact_text(place['long']))
+        check_equal(f'{name}: length of a pause', tip['lines']['duration'],
+                    exact_text(place['long']))
 
 
 def view(driver):
@@ -363,7 +369,8 @@ COLOR_OF_AXIS = '''const copy = document.createElement('canvas');
 
 def check_theme(driver, name):
     frames(driver, 3)
-    check_equal(f'{name}: light when the system is', js(driver, COLOR_OF_AXIS), [255, 255, 255, 255])
+    check_equal(f'{name}: light when the system is', js(driver, COLOR_OF_AXIS),
+                [255, 255, 255, 255])
     js(driver, 'document.getElementById("theme").click()')
     frames(driver, 3)
     check_equal(f'{name}: dark after the button', js(

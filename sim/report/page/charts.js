@@ -21,7 +21,8 @@ const Charts = (() => {
   // rows: [{label, note, parts: [{key, color, hatch, value}]}] as stacked bars with one scale.
   function stackedBars(root, rows, {unit, max, tip, labelWidth = 150}) {
     root.textContent = '';
-    const width = root.clientWidth, bar = rows.length > 40 ? 12 : 22, gap = rows.length > 40 ? 3 : 6;
+    const width = root.clientWidth, isDense = rows.length > 40;
+    const bar = isDense ? 12 : 22, gap = isDense ? 3 : 6;
     const height = rows.length * (bar + gap) + 24, x = d3.scaleLinear().domain([0, max])
         .range([labelWidth, width - 24]);
     const svg = d3.select(root).append('svg').attr('width', width).attr('height', height);
@@ -80,10 +81,11 @@ const Charts = (() => {
     Page.legend(document.getElementById('time-legend'), used.map(
         key => ({...rows[0].parts.find(part => part.key === key), name: partName(key)})));
     const by = data.time[0].label.startsWith('rank') ? 'of one rank or of ranks that are alike'
-                                                     : 'as the mean over the GPUs of a pipeline stage';
+        : 'as the mean over the GPUs of a pipeline stage';
     document.getElementById('time-note').textContent =
         `Every bar is one step of ${Format.time(end)}, ${by}. ` +
-        'Solid colours are work and communication on the compute stream, hatched ones are idle time.';
+        'Solid colours are work and communication on the compute stream, hatched ones are idle ' +
+        'time.';
   }
 
   function criticalPath(trace, path) {
@@ -165,8 +167,8 @@ const Charts = (() => {
                 kinds.map(kind => ({color: `var(--m-${kind})`, name: kind}))
                     .concat([{color: 'var(--bad)', name: 'capacity'}]));
     document.getElementById('memory-note').textContent =
-        'What the plan allocates on one GPU of each pipeline stage over the step; the dashed line ' +
-        'is the capacity of the GPU. Contexts and fragmentation are not in it.';
+        'What the plan allocates on one GPU of each pipeline stage over the step; the dashed ' +
+        'line is the capacity of the GPU. Contexts and fragmentation are not in it.';
   }
 
   // ---- cost ----
@@ -190,7 +192,8 @@ const Charts = (() => {
     if (step !== null) head.push(['per step', true]);
     if (run !== null) head.push(['whole run', true]);
     const line = (name, share) => [name, Format.share(share)].concat(
-        step === null ? [] : [Format.usd(share * step)], run === null ? [] : [Format.usd(share * run)]);
+        step === null ? [] : [Format.usd(share * step)],
+        run === null ? [] : [Format.usd(share * run)]);
     const rows = parts.map(part => line(part.name, part.value)).concat([line('total', 1)]);
     const table = Page.table(document.getElementById('cost-table'), head, rows);
     parts.forEach((part, i) => { table.tBodies[0].rows[i].dataset.share = part.value; });

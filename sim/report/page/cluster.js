@@ -158,7 +158,9 @@ const ClusterChart = (() => {
   }
 
   function legend() {
-    const items = [0, 0.02, 0.1, 0.25, 0.5, 1].map(part => ({color: shade(part), name: d3.format('.0%')(part)}));
+    const percent = d3.format('.0%');
+    const items = [0, 0.02, 0.1, 0.25, 0.5, 1].map(
+        part => ({color: shade(part), name: percent(part)}));
     Page.legend(document.getElementById('cluster-legend'), items);
     const note = Page.element('span', 'GPUs: part of the step that they compute. ' +
         'Links: mean utilisation of the busier direction.');

@@ -34,7 +34,8 @@ const Format = (() => {
 
   // A moment of the step, with as many digits as tell `resolution` apart.
   function moment(seconds, resolution) {
-    const [factor, name] = resolution < 1e-4 ? [1e6, 'µs'] : resolution < 0.1 ? [1e3, 'ms'] : [1, 's'];
+    const [factor, name] = resolution < 1e-4 ? [1e6, 'µs']
+                                             : resolution < 0.1 ? [1e3, 'ms'] : [1, 's'];
     const places = Math.max(0, Math.min(6, Math.ceil(-Math.log10(resolution * factor) - 1e-9)));
     return (seconds * factor).toFixed(places) + ' ' + name;
   }

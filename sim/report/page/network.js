@@ -23,17 +23,20 @@ const Network = (() => {
     svg.append('text').attr('class', 'strong').attr('x', left).attr('y', 12)
         .text(titles[activity.class] || activity.class);
     svg.append('text').attr('class', 'soft').attr('x', width - 10).attr('y', 12)
-        .attr('text-anchor', 'end').text(`mean ${Format.share(mean)} of ${Format.rate(activity.capacity)}`);
+        .attr('text-anchor', 'end')
+        .text(`mean ${Format.share(mean)} of ${Format.rate(activity.capacity)}`);
     const points = values.map((value, i) => [i * bin, value]);
     points.push([end, values[values.length - 1]]);
     svg.append('path').style('fill', fill(activity.class)).attr('d', d3.area()
-        .curve(d3.curveStepAfter).x(point => x(point[0])).y0(y(0)).y1(point => y(point[1]))(points));
+        .curve(d3.curveStepAfter).x(point => x(point[0]))
+        .y0(y(0)).y1(point => y(point[1]))(points));
     Charts.axisLeft(svg, y, left, d3.format('.0%'), 4);
     Charts.axisBottom(svg, x, height + 20, Charts.timeTicks(end, 5), 5);
     svg.append('rect').attr('x', left).attr('y', 20).attr('width', width - 10 - left)
         .attr('height', height).attr('fill', 'transparent')
         .on('mousemove', function() {
-          const i = Math.max(0, Math.min(values.length - 1, Math.floor(x.invert(d3.mouse(this)[0]) / bin)));
+          const at = Math.floor(x.invert(d3.mouse(this)[0]) / bin);
+          const i = Math.max(0, Math.min(values.length - 1, at));
           Page.showTip(d3.event, `${titles[activity.class]} at ${Format.time(i * bin)}`,
                        [['utilisation', Format.share(values[i])],
                         ['carried', Format.bytes(activity.bytes[i])],
@@ -49,8 +52,8 @@ const Network = (() => {
       note.textContent = 'No traffic over time was recorded for this step.';
       return;
     }
-    note.textContent = 'Bytes carried by all links of a class that the step uses, both directions, ' +
-        'as a part of what they could carry together.';
+    note.textContent = 'Bytes carried by all links of a class that the step uses, both ' +
+        'directions, as a part of what they could carry together.';
     const values = activity.map(one => utilisation(one, bin, end));
     Charts.onResize(root, () => {
       const columns = Math.max(1, Math.min(activity.length, Math.floor(root.clientWidth / 430)));

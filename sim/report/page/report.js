@@ -50,7 +50,8 @@
       card('cost', 'no price', null, run.concat([['the job names none']]));
     } else if (report.usd_per_million_tokens !== null) {
       card('cost', `${Format.usd(report.usd_per_million_tokens)} / M tokens`,
-           report.usd_per_million_tokens, [[`${Format.usd(report.usd_per_step)} per step`], ...run]);
+           report.usd_per_million_tokens,
+           [[`${Format.usd(report.usd_per_step)} per step`], ...run]);
     } else {
       card('cost', `${Format.usd(report.usd_per_step)} / step`, report.usd_per_step, run);
     }
@@ -62,8 +63,8 @@
     const fits = fullest.total <= fullest.capacity;
     card('memory', Format.bytes(fullest.total), fullest.total,
          [[fits ? 'fits' : 'does not fit', fits ? 'good' : 'bad'],
-          [`${Format.share(fullest.total / fullest.capacity)} of ${Format.bytes(fullest.capacity)}, ` +
-           `stage ${fullest.stage} is the fullest`]]);
+          [`${Format.share(fullest.total / fullest.capacity)} of ` +
+           `${Format.bytes(fullest.capacity)}, stage ${fullest.stage} is the fullest`]]);
   }
 
   // Shares of the kernel time, over the types of GPU (the worst of them counts).
@@ -90,7 +91,9 @@
       return;
     }
     const lines = [['of the kernel time']];
-    const add = (part, text) => { if (part > 0.0005) lines.push([`${Format.share(part)} ${text}`]); };
+    const add = (part, text) => {
+      if (part > 0.0005) lines.push([`${Format.share(part)} ${text}`]);
+    };
     add(found.below, 'smaller than any kernel of its efficiency curve');
     add(found.above, 'larger than any');
     add(found.constant, 'rests on constants');
@@ -126,7 +129,8 @@
     byId('zoom-in').addEventListener('click', () => view.zoomBy(2));
     byId('zoom-out').addEventListener('click', () => view.zoomBy(0.5));
     byId('zoom-fit').addEventListener('click', () => view.show(0, trace.end));
-    byId('show-streams').addEventListener('change', event => view.showStreams(event.target.checked));
+    byId('show-streams').addEventListener(
+        'change', event => view.showStreams(event.target.checked));
     byId('show-ranks').addEventListener('change', event => view.showRanks(event.target.checked));
     byId('show-ranks').checked = view.openStages.size === view.byStage.length;
     byId('show-ranks-label').hidden = view.byStage.length === trace.ranks.length;
@@ -143,7 +147,8 @@
         ? ' Ranks that provably do the same are one row (×n).' : '';
     const hidden = data.ranks_of_trace - trace.ranks.length;
     byId('timeline-note').textContent =
-        `${Format.plural(trace.total, 'span')} of ${Format.plural(trace.ranks.length, 'rank')}.` + alike +
+        `${Format.plural(trace.total, 'span')} of ${Format.plural(trace.ranks.length, 'rank')}.` +
+        alike +
         (hidden > 0 ? ` ${Format.plural(hidden, 'rank')} more would be too many for a page; ` +
                       'trace.json has them.' : '') +
         ' The strip at the foot of a compute span shows how much of it is recomputation and ' +

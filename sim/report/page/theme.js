@@ -41,8 +41,8 @@ const Theme = (() => {
     button.textContent = name === 'dark' ? 'Light' : 'Dark';
     const style = getComputedStyle(document.documentElement);
     const read = property => style.getPropertyValue(property).trim();
-    colors = {paper: read('--paper'), ink: read('--ink'), soft: read('--soft'), line: read('--line'),
-              faint: read('--faint'), contrast: read('--contrast'), accent: read('--accent'),
+    colors = {paper: read('--paper'), ink: read('--ink'), soft: read('--soft'),
+              line: read('--line'), contrast: read('--contrast'), accent: read('--accent'),
               low: read('--load-low'), high: read('--load-high')};
     for (const key of Object.keys(work)) colors[key] = read('--c-' + key);
     for (const key of Object.keys(idle)) colors['idle:' + key] = read('--i-' + key);
@@ -91,7 +91,8 @@ const Theme = (() => {
     const lines = [];
     for (let at = -height; at < width; at += 8) {
       const from = Math.max(0, at), to = Math.min(width, at + height);
-      const down = [from - at, to - at], ends = rises(key) ? down.map(depth => height - depth) : down;
+      const down = [from - at, to - at];
+      const ends = rises(key) ? down.map(depth => height - depth) : down;
       lines.push(`M${x + from},${y + ends[0]}L${x + to},${y + ends[1]}`);
     }
     return lines.join('');
@@ -166,7 +167,8 @@ const Page = (() => {
   const hideTip = () => { document.getElementById('tip').hidden = true; };
   // For d3 selections: lines(datum) -> [head, [[name, value], ...]]
   function tips(selection, lines) {
-    selection.on('mousemove', datum => showTip(d3.event, ...lines(datum))).on('mouseleave', hideTip);
+    selection.on('mousemove', datum => showTip(d3.event, ...lines(datum)))
+        .on('mouseleave', hideTip);
   }
 
   // head: [[name, isNumber], ...]; rows: lists of text or elements

@@ -22,9 +22,8 @@ class Timeline {
     this.spacer = root.appendChild(Page.element('div'));
     this.canvas = this.spacer.appendChild(document.createElement('canvas'));
     this.context = this.canvas.getContext('2d');
-    this.byStage = d3.groups ? d3.groups(trace.ranks, rank => rank.program.stage)
-                             : d3.nest().key(rank => rank.program.stage).entries(trace.ranks)
-                                   .map(({key, values}) => [Number(key), values]);
+    this.byStage = d3.nest().key(rank => rank.program.stage).entries(trace.ranks)
+        .map(({key, values}) => [Number(key), values]).sort((a, b) => a[0] - b[0]);
     if (trace.ranks.length <= 12)
       for (const [stage] of this.byStage) this.openStages.add(stage);
     this.zoom = d3.zoom()
@@ -55,7 +54,6 @@ class Timeline {
     for (let i = rank.first; i < rank.end; ++i) {
       const lanes = byStream[rank.program.stream[trace.op[i]]];
       let lane = lanes.find(one => trace.finish[one[one.length - 1]] <= trace.start[i] + 0.5);
-      if (!lane && lanes.length === 4) lane = lanes[3];
       if (!lane) lanes.push(lane = []);
       lane.push(i);
     }
@@ -63,7 +61,8 @@ class Timeline {
     byStream.forEach((lanes, stream) => lanes.forEach((spans, lane) => {
       const isCompute = stream === 0 && lane === 0;
       rows.push({
-        rank, stream, lane, isCompute, name: lane ? `${streams[stream]} ${lane + 1}` : streams[stream],
+        rank, stream, lane, isCompute,
+        name: lane ? `${streams[stream]} ${lane + 1}` : streams[stream],
         height: isCompute ? Timeline.computeRow : Timeline.streamRow,
         items: isCompute ? this.withIdle(rank, spans) : {span: Int32Array.from(spans)},
       });
@@ -126,7 +125,8 @@ class Timeline {
     if (width === this.width) return;
     this.width = width;
     const extent = [[Timeline.gutter, 0], [this.width, 100]];
-    this.base = d3.scaleLinear().domain([0, this.trace.end]).range([Timeline.gutter, this.width - 12]);
+    this.base = d3.scaleLinear().domain([0, this.trace.end])
+        .range([Timeline.gutter, this.width - 12]);
     this.zoom.extent(extent).translateExtent([[Timeline.gutter, -Infinity], [this.width, Infinity]])
         .scaleExtent([1, Math.max(10, this.trace.end / 1e4)]);
     this.sizeOverview();
@@ -150,7 +150,7 @@ class Timeline {
     const paper = d3.rgb(Theme.color('paper'));
     // As numbers in the byte order of ImageData; idle time as light as its hatching looks.
     this.packed = Uint32Array.from(names, (key, i) => {
-      const mix = d3.interpolateRgb(paper, this.flat[i])(this.isIdle[i] ? 0.42 : 1), c = d3.rgb(mix);
+      const c = d3.rgb(d3.interpolateRgb(paper, this.flat[i])(this.isIdle[i] ? 0.42 : 1));
       return (255 << 24 | c.b << 16 | c.g << 8 | c.r) >>> 0;
     });
     this.packedPaper = (255 << 24 | paper.b << 16 | paper.g << 8 | paper.r) >>> 0;
@@ -219,7 +219,8 @@ class Timeline {
     for (let i = this.firstAfter(items, from); i < n && items.start[i] < to; ++i) {
       const pause = i;
       while (this.isSamePause(items, i)) ++i;
-      const begin = Math.max(0, at(items.start[pause])), end = Math.min(columns, at(items.finish[i]));
+      const begin = Math.max(0, at(items.start[pause]));
+      const end = Math.min(columns, at(items.finish[i]));
       if (end - begin >= Timeline.wide) {
         wide.push([pause, i]);
         continue;
@@ -419,7 +420,8 @@ class Timeline {
     return span => {
       const rank = this.trace.ranks[this.trace.rankOf[span]];
       const stream = rank.program.stream[this.trace.op[span]];
-      return exact.get(rank.index * 8 + stream) || compute.get(rank.index) || stage.get(rank.program);
+      return exact.get(rank.index * 8 + stream) || compute.get(rank.index) ||
+          stage.get(rank.program);
     };
   }
 
@@ -471,7 +473,7 @@ class Timeline {
     const row = this.rowAt(py);
     if (!row || px < Timeline.gutter) return {row};
     const x = this.scale(), {items} = row, near = x.invert(px + 1.5), time = x.invert(px);
-    let i = this.firstAfter(items, time);
+    const i = this.firstAfter(items, time);
     if (i >= items.span.length || items.start[i] > near) return {row};
     return {row, item: items.span[i]};
   }
@@ -483,10 +485,13 @@ class Timeline {
     Page.showTip(event, ...this.describe(row.rank, item));
   }
 
-  describe(rank, item) { return item >= 0 ? this.describeSpan(item) : this.describePause(rank, -1 - item); }
+  describe(rank, item) {
+    return item >= 0 ? this.describeSpan(item) : this.describePause(rank, -1 - item);
+  }
 
   describeSpan(span) {
-    const {trace} = this, rank = trace.ranks[trace.rankOf[span]], {program} = rank, op = trace.op[span];
+    const {trace} = this, rank = trace.ranks[trace.rankOf[span]];
+    const {program} = rank, op = trace.op[span];
     const lines = [['what', Theme.nameOf(trace.categories[trace.category[span]])]];
     const purpose = trace.data.purposes[program.purpose[op]];
     if (program.kind[op] === Trace.kCollective) lines.push(['purpose', purpose]);
@@ -582,13 +587,14 @@ class Timeline {
   // Picoseconds.
   show(from, to) {
     const [left, right] = this.base.range();
-    const k = Math.min(this.zoom.scaleExtent()[1], (right - left) / (this.base(to) - this.base(from)));
+    const k = Math.min(this.zoom.scaleExtent()[1],
+                       (right - left) / (this.base(to) - this.base(from)));
     const transform = d3.zoomIdentity.translate(left - k * this.base(from), 0).scale(k);
     d3.select(this.canvas).call(this.zoom.transform, transform);
   }
   showStreams(all) { this.streams = all; this.layOut(); }
   showRanks(all) {
-    for (const [stage] of this.byStage) all ? this.openStages.add(stage) : this.openStages.delete(stage);
+    this.openStages = new Set(all ? this.byStage.map(([stage]) => stage) : []);
     this.layOut();
   }
 

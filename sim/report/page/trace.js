@@ -30,8 +30,8 @@ const Trace = (() => {
       data, categories, programs, end: data.step, total,
       op: new Int32Array(total), start: new Float64Array(total), finish: new Float64Array(total),
       communication: new Float64Array(total), recompute: new Float64Array(total),
-      awaited: new Int32Array(total), category: new Uint8Array(total), rankOf: new Int32Array(total),
-      ranks: [],
+      awaited: new Int32Array(total), category: new Uint8Array(total),
+      rankOf: new Int32Array(total), ranks: [],
     };
     let next = 0;
     data.ranks.forEach((raw, index) => {
