@@ -108,18 +108,21 @@ Picture picture_of(const Plan& plan, const Trace& trace) {
 }
 
 // Indices of the ranks that a page shows: all, or where their spans are too many first one of each
-// pipeline coordinate, then those of the critical path, then by rank.
+// pipeline coordinate, then those of the critical path, then as many of one coordinate as of
+// another.
 std::vector<int> ranks_to_show(const Picture& picture) {
-  std::vector<int> wanted;
-  std::vector<bool> has_stage(picture.plan.programs.size());
+  std::map<std::pair<int, int>, int> in_turn;  // by place among its coordinate's; coordinate
+  std::vector<int> seen_of_program(picture.plan.programs.size());
   for (int i = 0; i < int(picture.trace.ranks.size()); ++i) {
-    const auto program = std::size_t(picture.trace.ranks[std::size_t(i)].program);
-    if (!has_stage[program]) wanted.push_back(i);
-    has_stage[program] = true;
+    const int program = picture.trace.ranks[std::size_t(i)].program;
+    in_turn[{seen_of_program[std::size_t(program)]++, program}] = i;
   }
+  std::vector<int> wanted;
+  for (const auto& [turn, rank] : in_turn)
+    if (turn.first == 0) wanted.push_back(rank);
   for (const SpanRef& span : critical_path(picture.trace, picture.awaited))
     wanted.push_back(span.rank);
-  for (int i = 0; i < int(picture.trace.ranks.size()); ++i) wanted.push_back(i);
+  for (const auto& [turn, rank] : in_turn) wanted.push_back(rank);
   std::vector<int> shown;
   std::vector<bool> seen(picture.trace.ranks.size());
   std::size_t spans = 0;

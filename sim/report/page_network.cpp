@@ -79,6 +79,7 @@ Json busiest_links(const Cluster& cluster, const Trace& trace) {
     found->second.represented += load.represented;
   }
   std::vector<BusyLink> links;
+  links.reserve(alike.size());
   for (const auto& [name, link] : alike) links.push_back(link);
   std::stable_sort(links.begin(), links.end(), [](const BusyLink& a, const BusyLink& b) {
     return a.utilisation > b.utilisation;
@@ -127,7 +128,7 @@ std::vector<int> nodes_to_show(const Trace& trace, const std::vector<int>& node_
     nodes.insert(node_of.begin(), node_of.end());
   else
     for (const RankTrace& rank : trace.ranks) nodes.insert(node_of[std::size_t(rank.rank)]);
-  const std::vector<int> all(nodes.begin(), nodes.end());
+  std::vector<int> all(nodes.begin(), nodes.end());
   if (all.size() <= kShownNodes) return all;
   std::vector<int> some;
   for (std::size_t i = 0; i < kShownNodes; ++i)
