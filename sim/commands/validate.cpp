@@ -44,7 +44,7 @@ std::string write_all(const fs::path& folder, const Validation& validation,
       {"errors.svg", histogram_svg(validation)},
   }};
   for (const auto& [name, content] : files)
-    if (const std::string problem = replace_file(folder / name, content); !problem.empty())
+    if (std::string problem = replace_file(folder / name, content); !problem.empty())
       return problem;
   return "";
 }

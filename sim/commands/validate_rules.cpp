@@ -14,7 +14,7 @@ struct Section {
 };
 
 const std::array<Section, 9>& known_sections() {
-  static const std::array<Section, 9> kSections = {{
+  static const std::array<Section, 9> sections = {{
       {"gpus", {"node", "gpu", "types", "fabric", "set"}},
       {"fabrics", {"nics", "rate", "channels", "channel", "fabric"}},
       {"frameworks",
@@ -27,7 +27,7 @@ const std::array<Section, 9>& known_sections() {
       {"flags", {}},
       {"notes", {}},
   }};
-  return kSections;
+  return sections;
 }
 
 std::vector<std::string> texts(const YamlValue& list) {

@@ -169,6 +169,7 @@ std::vector<TableSummary> summaries(const Validation& validation) {
 
 std::string to_text(const std::vector<TableSummary>& tables) {
   std::vector<std::vector<Cell>> rows;
+  rows.reserve(tables.size());
   for (const TableSummary& table : tables) rows.push_back(cells(table));
   std::vector<std::size_t> widths;
   for (const Cell& cell : rows.front()) widths.push_back(std::string_view(cell.name).size());
