@@ -4,20 +4,14 @@
 #include <cstdint>
 #include <unordered_map>
 
+#include "base/mix.hpp"
+
 namespace windtunnel {
 
 namespace {
 
 using Colour = std::uint64_t;
 
-// SplitMix64's finaliser: a 64-bit mix without collisions of its own. Source: Steele, Lea, Flood
-// 2014, "Fast splittable pseudorandom number generators", OOPSLA.
-Colour mix(Colour x) {
-  x += 0x9E3779B97F4A7C15ull;
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
-  return x ^ (x >> 31);
-}
 Colour combine(Colour a, Colour b) {
   return mix(a ^ mix(b));
 }

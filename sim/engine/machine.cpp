@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/check.hpp"
+#include "base/mix.hpp"
 
 namespace windtunnel {
 
@@ -363,12 +364,7 @@ void Machine::part_done(int rank) {
 double Machine::noise(int rank, int op, std::size_t segment) const {
   if (!input_.noise || input_.noise->amplitude == 0) return 1;
   std::uint64_t x = 0;
-  const auto fold_in = [&x](std::uint64_t value) {  // SplitMix64, as in fold.cpp
-    x += value + 0x9E3779B97F4A7C15ull;
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
-    x ^= x >> 31;
-  };
+  const auto fold_in = [&x](std::uint64_t value) { x = mix(x + value); };
   fold_in(input_.noise->seed);  // by itself: seed 1 on rank 1 is not seed 2 on rank 0
   fold_in(std::uint64_t(input_.layout.ranks[std::size_t(rank)].rank));
   fold_in(std::uint64_t(op));
