@@ -1,0 +1,23 @@
+// Where this process stands in the job: told by the launcher that started it.
+#pragma once
+
+#include <optional>
+#include <string>
+
+namespace windtunnel {
+
+struct Place {
+  int rank = 0, world = 1;
+  int local_rank = 0, local_world = 1;
+  std::string address = "127.0.0.1";  // of the store that all meet at
+  int port = 0;
+  bool store_is_hosted = false;  // the launcher hosts the store already: rank 0 is a client too
+};
+
+// Reads what torchrun, Open MPI, MPICH / Intel MPI, MVAPICH2, Slurm's srun or `windtunnel run`
+// itself put into the environment; the first complete family wins and families are never mixed.
+// Nothing: this process was started by a person. Throws BackendError when a family is there but
+// incomplete or contradictory.
+std::optional<Place> place_from_environment();
+
+}  // namespace windtunnel
