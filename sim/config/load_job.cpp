@@ -134,6 +134,16 @@ void read_execution(YamlMap& map, Job& job) {
     read_data_parallel(value->map(), job.data_parallel);
 }
 
+// How the job is run on real devices, and how close a prediction must come.
+void read_run(YamlMap& map, Job& job) {
+  if (const auto value = map.find("compute"))
+    job.compute = value->one_of<ComputeMode>(kComputeModeNames);
+  if (const auto value = map.find("tolerance")) {
+    job.tolerance = value->quantity(QuantityKind::Percentage);
+    if (*job.tolerance >= 1) value->fail("expected less than 100 %, got '" + value->text() + "'");
+  }
+}
+
 // What is simulated besides the plan: detail, disturbances, money.
 void read_simulation(YamlMap& map, Job& job) {
   if (const auto value = map.find("fidelity"))
@@ -181,6 +191,7 @@ Job read_job(YamlMap map, const std::string& name) {
   if (schedule) job.schedule = row_of(schedule_table(), *schedule).name;
   read_execution(map, job);
   read_simulation(map, job);
+  read_run(map, job);
   map.finish();
   check_job(map, job);
   return job;

@@ -67,6 +67,11 @@ enum class Fidelity { Folded, Stage, Full, Rounds };
 inline constexpr std::array<std::string_view, 4> kFidelityNames = {"folded", "stage", "full",
                                                                    "rounds"};
 
+// What `run` does with compute. Emulated: a rank sleeps as long as the cluster's GPU would compute,
+// and communication is real.
+enum class ComputeMode { Real, Emulated };
+inline constexpr std::array<std::string_view, 2> kComputeModeNames = {"real", "emulated"};
+
 struct Straggler {
   int rank = 0;
   double slowdown = 1;  // its kernels take this many times as long
@@ -101,6 +106,8 @@ struct Job {
   Fidelity fidelity = Fidelity::Folded;
   std::vector<Straggler> stragglers;
   std::optional<Noise> noise;
+  ComputeMode compute = ComputeMode::Real;
+  std::optional<double> tolerance;  // |error| of the predicted step time that `validate` accepts
   std::optional<Price> price;
   Market market = Market::OnDemand;
   std::optional<double> total_tokens;  // of the whole run (samples for models without sequence)

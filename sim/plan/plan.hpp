@@ -86,6 +86,7 @@ struct Op {
   int micro_batch = -1;
   int first_layer = -1, end_layer = -1;  // the layers [first, end) that it covers
   int block = -1;                        // Compute: index into Plan::blocks
+  bool releases_weights = false;         // Compute: ZeRO-3 frees its gathered weights at its end
   int peer = -1;                         // Send, Receive: pipeline coordinate of the other side
   GroupKind group = GroupKind::Data;     // Collective
   CollectiveKind collective = CollectiveKind::AllReduce;

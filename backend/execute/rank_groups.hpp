@@ -1,0 +1,33 @@
+// The groups that one rank's program needs, made in an order that all ranks share.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <tuple>
+#include <vector>
+
+#include "backend/comm/rendezvous.hpp"
+#include "plan/plan.hpp"
+
+namespace windtunnel {
+
+// One group for each kind and stream, since one thread at a time uses a group; and one of two
+// members for each pipeline neighbour and direction, so that bulk data of one never holds up
+// another.
+class RankGroups {
+ public:
+  RankGroups(const Plan& plan, int rank, Rendezvous& rendezvous, at::Device device);
+  // Groups whose calls do nothing: the compute-only pass.
+  RankGroups(const Plan& plan, int rank);
+
+  Group& group(GroupKind kind, Stream stream) const;  // of a collective op, or of a block's pieces
+  Group* tensor() const;                              // of the blocks; null at tensor degree 1
+  Group& sender(const Op& send) const;                // member 0 sends, member 1 receives
+  Group& receiver(const Op& receive) const;
+
+ private:
+  std::map<std::pair<GroupKind, Stream>, std::unique_ptr<Group>> collectives_;
+  std::map<std::tuple<bool, int, Purpose>, std::unique_ptr<Group>> pairs_;  // sends, peer, purpose
+};
+
+}  // namespace windtunnel
