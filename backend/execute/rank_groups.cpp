@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <functional>
 #include <set>
 
 #include "base/check.hpp"
@@ -41,41 +39,26 @@ const Program& program_of(const Plan& plan, int rank) {
 
 }  // namespace
 
-RankGroups::RankGroups(const Plan& plan, int rank, Rendezvous& rendezvous, at::Device device) {
+RankGroups::RankGroups(const Plan& plan, int rank, const Maker& make) {
   // By name: every rank makes its groups in the order of all names, so none waits for a member
   // that waits for another group.
-  std::map<std::string, std::function<void(const std::string&)>> makers;
+  std::map<std::string, std::pair<std::vector<int>, std::unique_ptr<Group>*>> groups;
   for (const auto& use : collective_groups(plan, program_of(plan, rank))) {
     const std::vector<int> members = plan.grid.members(use.first, rank);
-    const std::string name =
-        fmt::format("{} {} {}", name_of(kGroupKindNames, use.first),
-                    name_of(kStreamNames, use.second), fmt::join(members, "-"));
-    makers[name] = [this, use, members, &rendezvous, device](const std::string& group) {
-      collectives_[use] = rendezvous.group(group, members, device);
-    };
+    groups[fmt::format("{} {} {}", name_of(kGroupKindNames, use.first),
+                       name_of(kStreamNames, use.second), fmt::join(members, "-"))] = {
+        members, &collectives_[use]};
   }
   for (const Pair& pair : pairs_of(program_of(plan, rank))) {
     Coordinates at = plan.grid.coordinates(rank);
     at.pipeline = pair.peer;
     const int peer = plan.grid.rank(at);
     const std::vector<int> members = pair.sends ? std::vector{rank, peer} : std::vector{peer, rank};
-    const std::string name = fmt::format("pipeline {} {}", name_of(kPurposeNames, pair.purpose),
-                                         fmt::join(members, "-"));
-    makers[name] = [this, pair, members, &rendezvous, device](const std::string& group) {
-      pairs_[{pair.sends, pair.peer, pair.purpose}] = rendezvous.group(group, members, device);
-    };
+    groups[fmt::format("pipeline {} {}", name_of(kPurposeNames, pair.purpose),
+                       fmt::join(members, "-"))] = {members,
+                                                    &pairs_[{pair.sends, pair.peer, pair.purpose}]};
   }
-  for (const auto& [name, make] : makers) make(name);
-}
-
-RankGroups::RankGroups(const Plan& plan, int rank) {
-  for (const auto& use : collective_groups(plan, program_of(plan, rank))) {
-    const std::vector<int> members = plan.grid.members(use.first, rank);
-    const auto place = std::find(members.begin(), members.end(), rank) - members.begin();
-    collectives_[use] = make_null_group(int(place), int(members.size()));
-  }
-  for (const Pair& pair : pairs_of(program_of(plan, rank)))
-    pairs_[{pair.sends, pair.peer, pair.purpose}] = make_null_group(pair.sends ? 0 : 1, 2);
+  for (auto& [name, group] : groups) *group.second = make(name, group.first);
 }
 
 Group& RankGroups::group(GroupKind kind, Stream stream) const {

@@ -1,12 +1,14 @@
 // The groups that one rank's program needs, made in an order that all ranks share.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
+#include <string>
 #include <tuple>
 #include <vector>
 
-#include "backend/comm/rendezvous.hpp"
+#include "backend/comm/group.hpp"
 #include "plan/plan.hpp"
 
 namespace windtunnel {
@@ -16,9 +18,11 @@ namespace windtunnel {
 // another.
 class RankGroups {
  public:
-  RankGroups(const Plan& plan, int rank, Rendezvous& rendezvous, at::Device device);
-  // Groups whose calls do nothing: the compute-only pass.
-  RankGroups(const Plan& plan, int rank);
+  // Makes the group of these members (ranks in group order, this one among them) under a name that
+  // they share and no other group has.
+  using Maker = std::function<std::unique_ptr<Group>(const std::string& name,
+                                                     const std::vector<int>& members)>;
+  RankGroups(const Plan& plan, int rank, const Maker& make);
 
   Group& group(GroupKind kind, Stream stream) const;  // of a collective op, or of a block's pieces
   Group* tensor() const;                              // of the blocks; null at tensor degree 1

@@ -34,7 +34,11 @@ std::unique_ptr<Rank> make_rank(const Job& job, const Plan& plan, Rendezvous& re
   const Place& place = rendezvous.place();
   const bool emulated = job.compute == ComputeMode::Emulated;
   auto rank = std::make_unique<Rank>(
-      Rank{build_cluster(job.cluster, job.gpus), RankGroups(plan, place.rank, rendezvous, at::kCPU),
+      Rank{build_cluster(job.cluster, job.gpus),
+           RankGroups(plan, place.rank,
+                      [&](const std::string& name, const std::vector<int>& members) {
+                        return rendezvous.group(name, members, at::kCPU);
+                      }),
            make_cpu_device(place.local_rank, !emulated), nullptr, nullptr});
   if (emulated) {
     double slowdown = rank->cluster.gpus[std::size_t(place.rank)].slowdown;

@@ -1,6 +1,7 @@
 // A step that real devices ran: what the backend measures and writes, and validation reads.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,9 @@ struct MeasuredRun {
 };
 
 std::string to_json(const MeasuredRun& run);  // measured.json
+
+// Writes measured.json into `folder` (made if absent), as write_outputs writes.
+std::string write_measured(const std::filesystem::path& folder, const MeasuredRun& run);
 
 // The run of `plan` that this text describes. Throws std::runtime_error when it is not one.
 MeasuredRun measured_run(const std::string& json, const Plan& plan);

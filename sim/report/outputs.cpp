@@ -8,6 +8,7 @@
 #include "report/chrome_trace.hpp"
 #include "report/format.hpp"
 #include "report/html.hpp"
+#include "report/measured_run.hpp"
 #include "report/report.hpp"
 
 namespace windtunnel {
@@ -66,20 +67,33 @@ std::string outputs_error(const fs::path& folder, const std::vector<Output>& out
 
 }  // namespace
 
-std::string write_outputs(const fs::path& folder, const Job& job, const Plan& plan,
-                          const Trace& trace, const Report& report) {
+namespace {
+
+// What went wrong, or empty; then no partly written file is left.
+std::string written(const fs::path& folder, const std::vector<Output>& outputs) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) return failure("make the folder", folder, error.message());
-  const std::vector<Output> outputs = {
-      {"report.json", [&](const Sink& sink) { sink(to_json(report, job)); }},
-      {"ranks.csv", [&](const Sink& sink) { sink(ranks_csv(report)); }},
-      {"trace.json", [&](const Sink& sink) { write_chrome_trace(job, plan, trace, sink); }},
-      {"report.html", [&](const Sink& sink) { write_html(job, plan, trace, report, sink); }}};
   std::string problem = outputs_error(folder, outputs);
   if (!problem.empty())
     for (const Output& output : outputs) fs::remove(temporary_path(folder, output.name), error);
   return problem;
+}
+
+}  // namespace
+
+std::string write_outputs(const fs::path& folder, const Job& job, const Plan& plan,
+                          const Trace& trace, const Report& report) {
+  return written(
+      folder,
+      {{"report.json", [&](const Sink& sink) { sink(to_json(report, job)); }},
+       {"ranks.csv", [&](const Sink& sink) { sink(ranks_csv(report)); }},
+       {"trace.json", [&](const Sink& sink) { write_chrome_trace(job, plan, trace, sink); }},
+       {"report.html", [&](const Sink& sink) { write_html(job, plan, trace, report, sink); }}});
+}
+
+std::string write_measured(const fs::path& folder, const MeasuredRun& run) {
+  return written(folder, {{"measured.json", [&](const Sink& sink) { sink(to_json(run)); }}});
 }
 
 }  // namespace windtunnel
