@@ -114,7 +114,7 @@ std::string trial_problem() {
   }
   if (problem.empty()) return {};
   return "this kernel or container does not give what a lab needs (network namespaces, veth, "
-         "bridges, htb, cubic): " +
+         "bridges, htb, u32, cubic): " +
          problem;
 }
 
@@ -219,7 +219,7 @@ LabDrops drops(const Lab& lab) {
       if (!counters.problem.empty()) return {{}, counters.problem};
       try {
         for (const auto& queue : nlohmann::json::parse(counters.out))
-          if (queue.at("kind") == kLabQueue)
+          if (queue.at("kind") == kLabShaper)
             packets[shaper.netns][queue.at("dev")] = queue.at("drops");
       } catch (const nlohmann::json::exception& error) {
         return {{}, fmt::format("tc's counters cannot be read: {}", error.what())};

@@ -60,8 +60,8 @@ LabDrops drops(const Lab& lab);
 struct LabPlan;
 
 // Why this machine cannot have a lab: no root, no `ip`, or a kernel or container without
-// namespaces, veth, bridges, htb or cubic; empty if it can. Tries it in a namespace of its own,
-// which is gone afterwards.
+// namespaces, veth, bridges, htb, u32 or cubic; empty if it can. Tries it in a namespace of its
+// own, which is gone afterwards.
 std::string why_no_lab();
 
 // Removes what is there and builds the plan. Returns what went wrong, or an empty string; then

@@ -5,6 +5,9 @@
 //    there.
 //  - Queues of 16 MiB: a bottleneck that is not at the sender queues up to a window, and at 4 MiB
 //    drops cost up to 48 %.
+//  - Acknowledgements without data pass beside the queue. Behind one as deep they come so late that
+//    of two opposite flows over a 200 Mb/s core one kept its 200 Mb/s and the other got 30 to 190;
+//    beside it both got 200. They are 0.2 % of the bytes, which no model counts.
 //  - cubic: bbr, many kernels' default, was 6 % off and moved from run to run.
 //  - No slow start after an idle phase and no memory of earlier connections: each step is like the
 //    one before.
@@ -12,6 +15,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace windtunnel {
@@ -61,8 +65,15 @@ void add_shaper(const LabShaper& shaper, Script& script) {
   script.add(
       "{} class add dev {} parent 1: classid 1:1 htb rate {}bit ceil {}bit burst {} cburst {}", on,
       shaper.device, bits, bits, kBurstBytes, kBurstBytes);
-  script.add("{} qdisc add dev {} parent 1:1 handle 10: {} limit {}", on, shaper.device, kLabQueue,
+  script.add("{} qdisc add dev {} parent 1:1 handle 10: bfifo limit {}", on, shaper.device,
              kQueueBytes);
+  // TCP (6) in 52 bytes, which are an IPv4 header and a TCP header with timestamps, and of the
+  // flags only ACK (0x10). Class 1:0 is htb's way past all classes.
+  script.add(
+      "{} filter add dev {} parent 1: protocol ip u32 match u8 6 0xff at 9 match u16 52 0xffff at "
+      "2 "
+      "match u8 0x10 0xff at 33 flowid 1:0",
+      on, shaper.device);
 }
 
 void add_switches(const LabPlan& plan, Script& script) {

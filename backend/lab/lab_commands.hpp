@@ -1,6 +1,9 @@
 // The commands that build a lab: `ip`, `tc`, `bridge` and `sysctl`, in order. Text in, text out.
 #pragma once
 
+#include <array>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "lab/command.hpp"
@@ -22,7 +25,8 @@ Command removal_command(const std::string& netns);
 
 // Prints the counters of all queues of a namespace as JSON.
 Command counters_command(const std::string& netns);
-// The kind of queue whose drops count: the ones that shapers hold packets in.
-inline constexpr std::string_view kLabQueue = "bfifo";
+// The queueing discipline whose drops count: that of a shaper, which also counts what its queue
+// drops.
+inline constexpr std::string_view kLabShaper = "htb";
 
 }  // namespace windtunnel
