@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,8 @@
 #include "config/config_error.hpp"
 #include "config/load.hpp"
 #include "engine/simulate.hpp"
+#include "lab/lab_plan.hpp"
+#include "lab/lab_text.hpp"
 #include "report/report.hpp"
 
 namespace {
@@ -46,7 +49,7 @@ std::function<void(const Progress&)> progress_line() {
 
 struct Options {
   std::vector<std::string> files, overrides, vary;
-  std::string job, out, first, second, json;
+  std::string job, out, first, second, json, topology;
   int workers = 0;
   bool allow_oom = false;
 };
@@ -127,6 +130,34 @@ int validate_tables(const ValidateOptions& options) {
   return outcome.problem.empty() ? written : fail(outcome.problem);
 }
 
+int lab_up_on(const std::string& topology) {
+  const Cluster cluster = build_cluster(load_cluster(topology));
+  if (const std::string why = lab_error(cluster); !why.empty())
+    throw ConfigError(fmt::format("{}: error: {}", topology, why));
+  const LabPlan plan = lab_plan(cluster, std::filesystem::absolute(topology).string());
+  if (const std::string problem = lab_up(plan); !problem.empty()) return fail(problem);
+  for (const std::string& note : plan.notes) fmt::print(stderr, "note: {}\n", note);
+  return printed(to_text(plan.lab));
+}
+
+int lab_gone() {
+  const LabRemoval removal = lab_down();
+  if (!removal.problem.empty()) return fail(removal.problem);
+  if (removal.namespaces == 0) return printed("no lab was up\n");
+  return printed(fmt::format("removed {} namespaces\n", removal.namespaces));
+}
+
+int lab_status() {
+  if (const auto lab = lab_that_is_up()) {
+    // Only root may look into namespaces.
+    return printed(to_text(*lab) + (geteuid() == 0 ? to_text(drops(*lab)) : ""));
+  }
+  const std::size_t left = lab_namespaces().size();
+  if (left == 0) return printed("no lab is up\n");
+  return printed(fmt::format(
+      "no lab is up; {} namespaces of one are left, 'windtunnel lab down' removes them\n", left));
+}
+
 void add_validate_options(CLI::App* verb, ValidateOptions& options) {
   verb->add_option("FILE", options.files, "tables of published measurements, CSV")->required();
   verb->add_option("--out", options.out, "folder for rows.csv, summaries and pictures");
@@ -184,6 +215,13 @@ int run(int argc, char** argv) {
       app.add_subcommand("validate", "Predict published measurements and report the errors");
   add_validate_options(validate_verb, validate_options);
 
+  CLI::App* lab_verb = app.add_subcommand("lab", "Emulate a cluster on this machine (needs root)");
+  lab_verb->require_subcommand(1);
+  CLI::App* up_verb = lab_verb->add_subcommand("up", "Build a topology, in place of what is there");
+  up_verb->add_option("TOPOLOGY", options.topology, "cluster file")->required();
+  CLI::App* down_verb = lab_verb->add_subcommand("down", "Remove it, or what a crash left of it");
+  lab_verb->add_subcommand("status", "Show what is up");
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -195,6 +233,9 @@ int run(int argc, char** argv) {
     if (sweep_verb->parsed()) return sweep_job(options);
     if (compare_verb->parsed()) return compare_runs(options);
     if (validate_verb->parsed()) return validate_tables(validate_options);
+    if (up_verb->parsed()) return lab_up_on(options.topology);
+    if (down_verb->parsed()) return lab_gone();
+    if (lab_verb->parsed()) return lab_status();
     return simulate_job(options);
   } catch (const ConfigError& error) {
     fmt::print(stderr, "{}\n", error.what());
