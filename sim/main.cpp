@@ -4,14 +4,17 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <string>
 #include <vector>
 
+#include "commands/backend_program.hpp"
 #include "commands/compare.hpp"
 #include "commands/files.hpp"
 #include "commands/sweep.hpp"
+#include "commands/trial.hpp"
 #include "commands/validate.hpp"
 #include "config/config_error.hpp"
 #include "config/load.hpp"
@@ -130,6 +133,32 @@ int validate_tables(const ValidateOptions& options) {
   return outcome.problem.empty() ? written : fail(outcome.problem);
 }
 
+bool is_job_file(const std::string& file) {
+  return file.ends_with(".yaml") || file.ends_with(".yml");
+}
+
+// Tables of published measurements, or jobs that are run here.
+int validate_files(const ValidateOptions& tables, TrialOptions trial) {
+  const auto jobs = std::count_if(tables.files.begin(), tables.files.end(), is_job_file);
+  if (jobs == 0) return validate_tables(tables);
+  if (jobs != std::ssize(tables.files))
+    throw ConfigError("error: validate takes tables (CSV) or jobs (YAML), not both at once");
+  trial.jobs = tables.files;
+  trial.out = tables.out.empty() ? std::filesystem::path("out/trials") : tables.out;
+  const TrialOutcome outcome = try_jobs(trial);
+  const int written = printed(outcome.text);
+  if (!outcome.problem.empty()) return fail(outcome.problem);
+  return outcome.passed ? written : kFailed;
+}
+
+// Verbs of the backend's program, with all that follows them.
+int pass_to_backend(const CLI::App& verb) {
+  if (const std::string complaint = backend_complaint(); !complaint.empty()) return fail(complaint);
+  std::vector<std::string> arguments = verb.remaining();
+  arguments.insert(arguments.begin(), verb.get_name());
+  return run_backend(arguments);
+}
+
 int lab_up_on(const std::string& topology) {
   const Cluster cluster = build_cluster(load_cluster(topology));
   if (const std::string why = lab_error(cluster); !why.empty())
@@ -159,8 +188,10 @@ int lab_status() {
 }
 
 void add_validate_options(CLI::App* verb, ValidateOptions& options) {
-  verb->add_option("FILE", options.files, "tables of published measurements, CSV")->required();
-  verb->add_option("--out", options.out, "folder for rows.csv, summaries and pictures");
+  verb->add_option("FILE", options.files, "tables of published measurements (CSV), or jobs (YAML)")
+      ->required();
+  verb->add_option("--out", options.out,
+                   "folder for all that is written; jobs: default out/trials");
   verb->add_option("--split", options.split, "rows to report: test (default), calibrate or all");
   verb->add_option("--rules", options.rules, "how rows become jobs; default: systems.yaml nearby");
   verb->add_option("--jobs", options.workers, "processes at once; default: one for each core")
@@ -211,9 +242,22 @@ int run(int argc, char** argv) {
     verb->add_flag("--allow-oom", options.allow_oom, "simulate a job that does not fit");
   add_options(sweep_verb, compare_verb, options);
   ValidateOptions validate_options;
-  CLI::App* validate_verb =
-      app.add_subcommand("validate", "Predict published measurements and report the errors");
+  TrialOptions trial_options;
+  CLI::App* validate_verb = app.add_subcommand(
+      "validate", "Predict measurements, published (CSV) or made here (jobs), and show the errors");
   add_validate_options(validate_verb, validate_options);
+  validate_verb->add_option("--set", trial_options.overrides, "jobs: path=value overrides a key")
+      ->allow_extra_args(false)
+      ->take_all();
+  validate_verb->add_flag("--lab", trial_options.lab,
+                          "jobs: run on the hosts of the lab that is up");
+
+  CLI::App* run_verb = app.add_subcommand("run", "Run a job's step on real devices");
+  CLI::App* calibrate_verb = app.add_subcommand("calibrate", "Measure this machine or cluster");
+  for (CLI::App* verb : {run_verb, calibrate_verb}) {
+    verb->prefix_command();
+    verb->set_help_flag();
+  }
 
   CLI::App* lab_verb = app.add_subcommand("lab", "Emulate a cluster on this machine (needs root)");
   lab_verb->require_subcommand(1);
@@ -232,7 +276,9 @@ int run(int argc, char** argv) {
     if (plan_verb->parsed()) return plan(options);
     if (sweep_verb->parsed()) return sweep_job(options);
     if (compare_verb->parsed()) return compare_runs(options);
-    if (validate_verb->parsed()) return validate_tables(validate_options);
+    if (validate_verb->parsed()) return validate_files(validate_options, trial_options);
+    if (run_verb->parsed()) return pass_to_backend(*run_verb);
+    if (calibrate_verb->parsed()) return pass_to_backend(*calibrate_verb);
     if (up_verb->parsed()) return lab_up_on(options.topology);
     if (down_verb->parsed()) return lab_gone();
     if (lab_verb->parsed()) return lab_status();
