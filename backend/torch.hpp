@@ -9,3 +9,22 @@
 #include <torch/version.h>
 
 #define WINDTUNNEL_TORCH (TORCH_VERSION_MAJOR * 100 + TORCH_VERSION_MINOR)
+
+namespace windtunnel {
+
+// Softmax(q k^T / sqrt(d) + bias) v on [b, a, s, d] in one kernel where LibTorch has one.
+inline constexpr bool kHasFusedAttention = WINDTUNNEL_TORCH >= 200;
+inline at::Tensor fused_attention([[maybe_unused]] const at::Tensor& q,
+                                  [[maybe_unused]] const at::Tensor& k,
+                                  [[maybe_unused]] const at::Tensor& v,
+                                  [[maybe_unused]] const at::Tensor& bias,
+                                  [[maybe_unused]] bool is_causal) {
+#if WINDTUNNEL_TORCH >= 200
+  if (bias.defined()) return at::scaled_dot_product_attention(q, k, v, bias, 0.0, is_causal);
+  return at::scaled_dot_product_attention(q, k, v, {}, 0.0, is_causal);
+#else
+  return {};
+#endif
+}
+
+}  // namespace windtunnel

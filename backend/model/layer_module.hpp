@@ -3,8 +3,10 @@
 // belong to whoever runs it.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "backend/comm/group.hpp"
@@ -55,8 +57,11 @@ class LayerModule {
   // tied head that was given the embedding's words does not list them.
   const std::vector<at::Tensor>& parameters() const { return parameters_; }
   // The first layer takes `batch.input` and ignores `input`. The last one returns the mean loss of
-  // the micro-batch, a scalar. Others map [b, s, h] to [b, s, h] (s/t tokens of this rank's own
-  // under sequence parallelism), or images to images.
+  // the micro-batch, a scalar in fp32. Others map [s, b, h] to [s, b, h] (s/t tokens of this rank's
+  // own under sequence parallelism: sequence first, so that they are contiguous), or images to
+  // images. Under sequence parallelism the gradients of unsplit tensors are this rank's share of a
+  // sum over the tensor group (the plan's ReplicatedReduction), but for the first layer's, which
+  // are whole.
   virtual at::Tensor forward(const at::Tensor& input, const MicroBatch& batch) = 0;
 
  protected:
@@ -73,8 +78,9 @@ std::unique_ptr<LayerModule> make_layer(const Job& job, int layer, LayerContext&
 // Why the backend cannot run this job's model (synthetic models have no layers to run), or empty.
 std::string model_complaint(const Job& job);
 
-// Shape [b, s, h] or [b, c, size, size] of what layer `layer` hands to the next one on one rank:
-// the receiver of a pipeline message must know it before the message comes.
+// Shape [s, b, h], [b, c, size, size] or [b, width] of what layer `layer` hands to the next one on
+// one rank: the receiver of a pipeline message must know it before the message comes. Of the last
+// layer: the loss's, a scalar's.
 std::vector<std::int64_t> output_shape(const Job& job, int layer);
 
 }  // namespace windtunnel
