@@ -171,7 +171,8 @@ TEST_CASE("fidelity: folded, stage and full agree under every condition, NCCL's 
 }
 
 TEST_CASE("fidelity: folded, stage and full agree with Gloo, rendezvous and copies") {
-  // The first, a middle and the last condition: the mechanisms are new, not the disturbances.
+  // The first, a middle and the last condition: it is the mechanisms that differ here.
+  bool slower = false;
   const std::string gloo =
       "{model: gloo, operation_latency: 30 us, segment_latency: 21 us, source: test, "
       "point_to_point: rendezvous, receives_ahead: ";
@@ -186,8 +187,11 @@ TEST_CASE("fidelity: folded, stage and full agree with Gloo, rendezvous and copi
         check_same(trace_of(job, Fidelity::Stage), full);
         check_same(trace_of(job, Fidelity::Folded), full);
         job.cluster.communication.cpu_seconds_per_byte = 0;
-        CHECK(time_of(job, Fidelity::Folded) <= full.end.value * (1 + 1e-9));
+        const double without = time_of(job, Fidelity::Folded);
+        CHECK(without <= full.end.value * (1 + 1e-9));
+        slower = slower || without < full.end.value * 0.999;
       }
+  CHECK(slower);  // some of these jobs compute beside communication
 }
 
 TEST_CASE("fidelity: folding simulates fewer ranks where ranks are alike") {
