@@ -86,6 +86,16 @@ void check_price(const YamlMap& map, const Job& job) {
                           name_of(kMarketNames, job.market)));
 }
 
+// Sends that hold the compute stream until their receiver has come could wait for each other.
+void check_transfers(const YamlMap& map, const Job& job) {
+  if (job.pipeline_transfer == PipelineTransfer::Blocking &&
+      job.cluster.communication.point_to_point == PointToPoint::Rendezvous)
+    place(map, {"pipeline_transfer"})
+        .fail(
+            "blocking transfers cannot be rendezvous: two ranks that both send would wait for "
+            "each other for ever (the cluster says communication.point_to_point: rendezvous)");
+}
+
 void check_batch(const YamlMap& map, const Job& job) {
   const std::int64_t together = std::int64_t{job.batch.micro} * job.parallel.data;
   if (job.batch.global % together != 0)
@@ -159,6 +169,7 @@ void check_job(const YamlMap& map, Job& job) {
   check_ranks(map, job);
   check_gpus(map, job);
   check_price(map, job);
+  check_transfers(map, job);
   check_batch(map, job);
   check_schedule_limits(map, job);
   resolve_layers(map, job);

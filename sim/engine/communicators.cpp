@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "base/check.hpp"
+#include "collectives/gloo_model.hpp"
 
 namespace windtunnel {
 
@@ -141,7 +142,9 @@ NcclGraph Communicators::nccl_graph(const std::vector<int>& members, const Group
 
 CommunicatorPhase Communicators::phase_on_links(const Phase& phase,
                                                 const std::vector<int>& members) const {
-  CommunicatorPhase laid{.share = phase.bytes_per_edge.value, .rounds = phase.rounds};
+  CommunicatorPhase laid{.share = phase.bytes_per_edge.value,
+                         .rounds = phase.rounds,
+                         .edges = int(phase.edges.size())};
   std::unordered_map<int, int> times;
   for (const Edge& edge : phase.edges) {
     const Route route =
@@ -199,31 +202,64 @@ double wire_overhead(NcclProtocol protocol) {
 CollectiveCost Communicators::cost_of(const CollectiveUse& use, const std::vector<int>& members,
                                       int group) {
   const Group shape = shape_of(members);
+  const CommunicationModel model = cluster_.spec.communication.model;
+  const bool by_nccl = model == CommunicationModel::Nccl && use.kind != CollectiveKind::AllToAll;
+  CollectiveCost cost = by_nccl ? cost_by_nccl(use, members, shape, group)
+                                : cost_by_links(use, members, shape, group);
+  if (model == CommunicationModel::Gloo) add_gloo_latencies(use, cost);
+  const auto& phases = all[std::size_t(cost.communicator)].phases;
+  for (std::size_t i = 0; i < phases.size(); ++i)
+    cost.per_member += cost.steps[i].bytes * phases[i].edges / double(members.size());
+  return cost;
+}
+
+// A latency for each round, the bytes as the links allow.
+CollectiveCost Communicators::cost_by_links(const CollectiveUse& use,
+                                            const std::vector<int>& members, const Group& shape,
+                                            int group) {
   const Communication& communication = cluster_.spec.communication;
-  CollectiveCost cost;
-  const bool by_nccl =
-      communication.model == CommunicationModel::Nccl && use.kind != CollectiveKind::AllToAll;
-  if (!by_nccl) {
-    std::string algorithm =
-        communication.model == CommunicationModel::Nccl ? "pairwise" : communication.algorithm;
-    const CollectiveAlgorithm* row = find_collective(algorithm);
-    SIM_CHECK(row != nullptr, "unknown collective algorithm " + algorithm);
-    // An algorithm that cannot do this collective leaves it to the ring, or to pairwise exchange.
-    if (!row->supports(use.kind, shape))
-      algorithm = use.kind == CollectiveKind::AllToAll ? "pairwise" : "ring";
-    cost.communicator = find_or_lay(use, algorithm, members, shape, group);
-    for (const CommunicatorPhase& phase : all[std::size_t(cost.communicator)].phases)
-      cost.steps.push_back({phase.latency * phase.rounds, use.size * phase.share, Rate(0)});
-    return cost;
+  std::string algorithm = communication.model == CommunicationModel::Nccl ? "pairwise"
+                          : communication.model == CommunicationModel::Gloo
+                              ? "gloo"
+                              : communication.algorithm;
+  const CollectiveAlgorithm* row = find_collective(algorithm);
+  SIM_CHECK(row != nullptr, "unknown collective algorithm " + algorithm);
+  // An algorithm that cannot do this collective leaves it to the ring, or to pairwise exchange.
+  if (!row->supports(use.kind, shape))
+    algorithm = use.kind == CollectiveKind::AllToAll ? "pairwise" : "ring";
+  CollectiveCost cost{.communicator = find_or_lay(use, algorithm, members, shape, group)};
+  for (const CommunicatorPhase& phase : all[std::size_t(cost.communicator)].phases)
+    cost.steps.push_back({phase.latency * phase.rounds, use.size * phase.share, Rate(0)});
+  return cost;
+}
+
+void Communicators::add_gloo_latencies(const CollectiveUse& use, CollectiveCost& cost) const {
+  const Communication& communication = cluster_.spec.communication;
+  const Communicator& communicator = all[std::size_t(cost.communicator)];
+  const std::int64_t segments = gloo_segments(use.kind, int(communicator.members.size()), use.size);
+  for (std::size_t i = 0; i < cost.steps.size(); ++i) {
+    const CommunicatorPhase& phase = communicator.phases[i];
+    Seconds on_links;
+    for (const LinkUse& link : phase.uses)
+      on_links = std::max(on_links, cost.steps[i].bytes * link.times /
+                                        cluster_.links[std::size_t(link.link)].bandwidth);
+    cost.steps[i].latency = gloo_phase_latency(phase.rounds, segments, phase.latency,
+                                               communication.segment_latency, on_links);
   }
+  cost.steps.front().latency += communication.operation_latency;
+}
+
+// NCCL's latency is paid once; its bandwidth is the most that an edge's flow gets. Wires see the
+// protocol's overhead too.
+CollectiveCost Communicators::cost_by_nccl(const CollectiveUse& use,
+                                           const std::vector<int>& members, const Group& shape,
+                                           int group) {
   const NcclCost nccl =
       nccl_choice(nccl_graph(members, shape), use.kind, shape.size(), shape.nodes(), use.size);
   const std::string algorithm = nccl.algorithm == NcclAlgorithm::Ring   ? "ring"
                                 : nccl.algorithm == NcclAlgorithm::Tree ? "tree"
                                                                         : "nvls";
-  cost.communicator = find_or_lay(use, algorithm, members, shape, group);
-  // NCCL's latency is paid once; its bandwidth is the most that an edge's flow gets. Wires see the
-  // protocol's overhead too.
+  CollectiveCost cost{.communicator = find_or_lay(use, algorithm, members, shape, group)};
   const auto& phases = all[std::size_t(cost.communicator)].phases;
   const Seconds lone = use.size / nccl.algorithm_bandwidth / double(phases.size());
   for (const CommunicatorPhase& phase : phases) {

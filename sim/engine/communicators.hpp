@@ -22,6 +22,7 @@ struct CommunicatorPhase {
   Seconds latency;            // of the slowest edge, one message
   double share = 1;
   int rounds = 1;
+  int edges = 0;
 };
 
 // A set of ranks with one algorithm for one kind of collective; or a directed pair of pipeline
@@ -42,6 +43,7 @@ struct CollectiveStep {
 struct CollectiveCost {
   int communicator = -1;  // -1: a group of one, nothing to do
   std::vector<CollectiveStep> steps;
+  Bytes per_member;  // sent by a member, and received: the mean over members
 };
 
 // A distinct collective of the plan.
@@ -86,6 +88,11 @@ class Communicators {
   void lay_pairs();
   int lay(int type, int group, const std::vector<int>& members, const Group& shape);
   CollectiveCost cost_of(const CollectiveUse& use, const std::vector<int>& members, int group);
+  CollectiveCost cost_by_links(const CollectiveUse& use, const std::vector<int>& members,
+                               const Group& shape, int group);
+  CollectiveCost cost_by_nccl(const CollectiveUse& use, const std::vector<int>& members,
+                              const Group& shape, int group);
+  void add_gloo_latencies(const CollectiveUse& use, CollectiveCost& cost) const;
   int find_or_lay(const CollectiveUse& use, const std::string& algorithm,
                   const std::vector<int>& members, const Group& shape, int group);
   Group shape_of(const std::vector<int>& members) const;

@@ -2,15 +2,19 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
+#include <utility>
 
 #include "base/check.hpp"
 #include "base/mix.hpp"
+#include "engine/program_index.hpp"
 
 namespace windtunnel {
 
 namespace {
 
 enum class Event : std::uint8_t {
+  CopiesDone,    // a: rank
   ComputeDone,   // a: rank
   StepLatency,   // a: channel
   FlowDone,      // a: channel
@@ -22,24 +26,9 @@ Token token_of(Event event, std::size_t index) {
   return (Token(event) << 56) | Token(index);
 }
 
-// What does not change between ranks of one program.
-struct ProgramIndex {
-  std::array<std::vector<int>, kStreams> order;           // by stream: ops in program order
-  std::vector<int> waits;                                 // by op: how many ops it waits for
-  std::vector<std::vector<int>> dependents;               // by op: ops that wait for it
-  std::map<std::tuple<Purpose, int, int>, int> receives;  // message -> op
-
-  explicit ProgramIndex(const Program& program)
-      : waits(program.ops.size()), dependents(program.ops.size()) {
-    for (int i = 0; i < int(program.ops.size()); ++i) {
-      const Op& op = program.ops[std::size_t(i)];
-      order[std::size_t(op.stream)].push_back(i);
-      waits[std::size_t(i)] = int(op.after.size());
-      for (const int before : op.after) dependents[std::size_t(before)].push_back(i);
-      if (op.kind == OpKind::Receive) receives[{op.purpose, op.stage, op.micro_batch}] = i;
-    }
-  }
-};
+bool is_send_stream(Stream stream) {
+  return stream == Stream::SendActivation || stream == Stream::SendGradient;
+}
 
 struct RankState {
   std::vector<int> waits;  // by op: how many it still waits for
@@ -47,6 +36,10 @@ struct RankState {
   std::array<bool, kStreams> busy{};
   std::array<Seconds, kStreams> started{};
   std::vector<bool> arrived;  // by op: a message that came before its blocking receive
+  std::array<std::set<int>, kStreams> ready;  // sends that wait for nothing but their stream
+  std::vector<int> posted;                    // by queue of receives: how many are posted
+  Seconds computed;                           // in compute ops that have ended
+  Seconds copying;  // core time that communication has taken: the next compute op is late by it
   // The compute op under way.
   int op = -1;
   std::size_t segment = 0;
@@ -58,6 +51,7 @@ struct RankState {
 struct ChannelState {
   struct Waiter {
     int rank = 0, op = 0;
+    Seconds computed;  // by the rank when the last member came
   };
   struct EdgeFlow {
     int path = 0;
@@ -78,7 +72,8 @@ struct Transfer {
   int rank = 0, op = 0;           // the Send
   int receiver = 0, receive = 0;  // the Receive
   int path = 0;
-  Seconds start, flowing;  // sent; its bytes on the way
+  Seconds start, flowing;                      // sent; its bytes on the way
+  Seconds sender_computed, receiver_computed;  // at the start
 };
 
 class Machine {
@@ -93,6 +88,9 @@ class Machine {
   void finish(int rank, int op, Seconds start);
   void record(int rank, int op, Seconds start);
   void release_dependents(int rank, int op);
+  void satisfy_one(int rank, int op);
+  void set_ready(int rank, int op);
+  int next_op(int rank, Stream stream);
 
   void begin_compute(int rank, int op);
   void begin_segment(int rank);
@@ -108,11 +106,20 @@ class Machine {
 
   void begin_send(int rank, int op);
   void deliver(const Transfer& transfer);
+  void post_for(int rank, int op);
+  void post(int rank, int queue, int count);
+  void let_send(int receiver, int receive);
+
+  Seconds computed(int rank) const;
+  void charge_copies(int rank, Bytes bytes, Seconds start, Seconds computed_before);
 
   void later(Seconds delay, Token token);
   void flow(int path, Bytes bytes, Rate limit, Token token);
   void carry(int path, Bytes bytes, Seconds start, Seconds end);
   double noise(int rank, int op, std::size_t segment) const;
+  bool is_rendezvous() const {
+    return input_.communication.point_to_point == PointToPoint::Rendezvous;
+  }
   const Op& op_at(int rank, int op) const { return program_of(rank).ops[std::size_t(op)]; }
   const Program& program_of(int rank) const {
     return input_.plan.programs[std::size_t(input_.layout.ranks[std::size_t(rank)].program)];
@@ -138,8 +145,13 @@ Machine::Machine(const MachineInput& input, Network& network) : input_(input), n
   for (const Program& program : input.plan.programs) indices_.emplace_back(program);
   for (const Layout::Rank& rank : input.layout.ranks) {
     RankState& state = ranks_.emplace_back();
-    state.waits = indices_[std::size_t(rank.program)].waits;
+    const ProgramIndex& index = indices_[std::size_t(rank.program)];
+    state.waits = index.waits;
+    // A send waits for the post of its receive as for an op.
+    if (is_rendezvous())
+      for (const auto& [message, send] : index.sends) ++state.waits[std::size_t(send)];
     state.arrived.resize(state.waits.size());
+    state.posted.resize(index.queues.size());
     trace_.ranks.push_back({rank.rank, rank.represented, rank.program, {}});
     trace_.ranks.back().spans.reserve(state.waits.size());
   }
@@ -148,6 +160,13 @@ Machine::Machine(const MachineInput& input, Network& network) : input_(input), n
 }
 
 Trace Machine::run() {
+  for (int rank = 0; rank < int(ranks_.size()); ++rank)
+    for (int op = 0; op < int(ranks_[std::size_t(rank)].waits.size()); ++op)
+      if (ranks_[std::size_t(rank)].waits[std::size_t(op)] == 0) set_ready(rank, op);
+  if (is_rendezvous())
+    for (int rank = 0; rank < int(ranks_.size()); ++rank)
+      for (int queue = 0; queue < int(index_of(rank).queues.size()); ++queue)
+        post(rank, queue, input_.communication.receives_ahead);
   for (int rank = 0; rank < int(ranks_.size()); ++rank)
     for (std::size_t stream = 0; stream < kStreams; ++stream) advance(rank, Stream(stream));
   const auto drain = [this] {
@@ -188,6 +207,9 @@ void Machine::handle(Token token) {
   if (++trace_.events % kEventsPerReport == 0 && input_.on_progress)
     input_.on_progress({trace_.events, network_.now()});
   switch (Event(token >> 56)) {
+    case Event::CopiesDone:
+      begin_segment(int(index));
+      return;
     case Event::ComputeDone:
       part_done(int(index));
       return;
@@ -243,14 +265,29 @@ void Machine::carry(int path, Bytes bytes, Seconds start, Seconds end) {
 void Machine::advance(int rank, Stream stream) {
   if (stream == Stream::Receive) return;  // messages come as they are sent
   RankState& state = ranks_[std::size_t(rank)];
-  const std::vector<int>& order = index_of(rank).order[std::size_t(stream)];
-  const int position = state.position[std::size_t(stream)];
-  if (state.busy[std::size_t(stream)] || position == int(order.size())) return;
-  const int op = order[std::size_t(position)];
-  if (state.waits[std::size_t(op)] > 0) return;
+  if (state.busy[std::size_t(stream)]) return;
+  const int op = next_op(rank, stream);
+  if (op < 0) return;
   state.busy[std::size_t(stream)] = true;
   state.started[std::size_t(stream)] = network_.now();
   begin(rank, op);
+}
+
+// The op that a free stream runs now; -1: none can run yet. Streams run in program order, but a
+// send whose receiver is late lets others of its stream pass, as Gloo's sends do: otherwise two
+// ranks might wait for each other for ever.
+int Machine::next_op(int rank, Stream stream) {
+  RankState& state = ranks_[std::size_t(rank)];
+  if (is_send_stream(stream)) {
+    std::set<int>& ready = state.ready[std::size_t(stream)];
+    return ready.empty() ? -1 : ready.extract(ready.begin()).value();
+  }
+  const std::vector<int>& order = index_of(rank).order[std::size_t(stream)];
+  const int position = state.position[std::size_t(stream)];
+  if (position == int(order.size())) return -1;
+  const int op = order[std::size_t(position)];
+  if (stream == Stream::Compute && is_rendezvous()) post_for(rank, op);
+  return state.waits[std::size_t(op)] > 0 ? -1 : op;
 }
 
 void Machine::begin(int rank, int op) {
@@ -277,6 +314,7 @@ void Machine::record(int rank, int op, Seconds start) {
   if (op == state.op) {
     span.communication = state.communication;
     span.recompute = state.recompute;
+    state.computed += span.end - start;
     state.op = -1;
   }
   trace_.ranks[std::size_t(rank)].spans.push_back(span);
@@ -297,8 +335,19 @@ void Machine::finish(int rank, int op, Seconds start) {
 
 void Machine::release_dependents(int rank, int op) {
   for (const int dependent : index_of(rank).dependents[std::size_t(op)])
-    if (--ranks_[std::size_t(rank)].waits[std::size_t(dependent)] == 0)
-      advance(rank, op_at(rank, dependent).stream);
+    satisfy_one(rank, dependent);
+}
+
+// One of the things that an op waits for is there.
+void Machine::satisfy_one(int rank, int op) {
+  if (--ranks_[std::size_t(rank)].waits[std::size_t(op)] > 0) return;
+  set_ready(rank, op);
+  advance(rank, op_at(rank, op).stream);
+}
+
+void Machine::set_ready(int rank, int op) {
+  const Stream stream = op_at(rank, op).stream;
+  if (is_send_stream(stream)) ranks_[std::size_t(rank)].ready[std::size_t(stream)].insert(op);
 }
 
 // ---- compute ------------------------------------------------------------------------------------
@@ -310,16 +359,21 @@ void Machine::begin_compute(int rank, int op) {
   state.communication = state.recompute = Seconds(0);
   const std::size_t block = std::size_t(op_at(rank, op).block);
   const RunnableBlock& runnable = input_.blocks[std::size_t(rank)][block];
+  const Seconds copying = std::exchange(state.copying, Seconds(0));
   if (!runnable.merged) {
-    begin_segment(rank);
+    if (copying.value > 0)
+      later(copying, token_of(Event::CopiesDone, std::size_t(rank)));
+    else
+      begin_segment(rank);
     return;
   }
   state.communication = runnable.merged->communication;
   state.recompute = runnable.merged->recompute;
   state.pending = 1;
+  const Seconds begin = network_.now() + copying;
   for (const auto& [path, bytes] : runnable.merged->carried)
-    carry(path, bytes, network_.now(), network_.now() + runnable.merged->total);
-  later(runnable.merged->total, token_of(Event::ComputeDone, std::size_t(rank)));
+    carry(path, bytes, begin, begin + runnable.merged->total);
+  later(copying + runnable.merged->total, token_of(Event::ComputeDone, std::size_t(rank)));
 }
 
 void Machine::begin_segment(int rank) {
@@ -387,12 +441,13 @@ void Machine::join(int rank, int op, int use) {
   }
   const int channel = input_.layout.channel_of_communicator[std::size_t(cost.communicator)];
   ChannelState& state = channels_[std::size_t(channel)];
-  state.waiters.push_back({rank, op});
+  state.waiters.push_back({rank, op, {}});
   if (state.waiters.size() < input_.layout.channels[std::size_t(channel)].members.size()) return;
   state.cost = &cost;
   state.size = input_.communicators.uses[std::size_t(use)].size;
   state.step = 0;
   state.joined = network_.now();
+  for (ChannelState::Waiter& waiter : state.waiters) waiter.computed = computed(waiter.rank);
   state.rounds.clear();
   if (input_.rounds) state.rounds = rounds_of(channel);
   begin_step(channel);
@@ -471,12 +526,14 @@ void Machine::step_done(int channel) {
   const std::vector<ChannelState::Waiter> waiters = std::move(state.waiters);
   state.waiters.clear();
   const Seconds joined = state.joined;  // a waiter may begin the channel's next collective
-  for (const auto& [rank, op] : waiters) {
-    const Op& what = op_at(rank, op);
-    if (what.kind == OpKind::Compute)
+  const Bytes bytes = state.cost->per_member;
+  for (const auto& [rank, op, computed_before] : waiters) {
+    if (op_at(rank, op).kind == OpKind::Compute) {
       part_done(rank);
-    else
+    } else {
+      charge_copies(rank, bytes, joined, computed_before);
       finish(rank, op, joined);
+    }
   }
 }
 
@@ -490,11 +547,16 @@ void Machine::begin_send(int rank, int op) {
       input_.layout
           .channels[std::size_t(input_.layout.channel_of_communicator[std::size_t(communicator)])];
   const int receiver = channel.members[1];
-  const auto receive =
-      index_of(receiver).receives.find({what.purpose, what.stage, what.micro_batch});
+  const auto receive = index_of(receiver).receives.find(message_of(what));
   SIM_CHECK(receive != index_of(receiver).receives.end(), "a message that nobody receives");
-  const Transfer transfer{
-      rank, op, receiver, receive->second, channel.path_of_phase.front(), network_.now()};
+  const Transfer transfer{.rank = rank,
+                          .op = op,
+                          .receiver = receiver,
+                          .receive = receive->second,
+                          .path = channel.path_of_phase.front(),
+                          .start = network_.now(),
+                          .sender_computed = computed(rank),
+                          .receiver_computed = computed(receiver)};
   std::size_t slot = transfers_.size();
   if (free_transfers_.empty()) {
     transfers_.push_back(transfer);
@@ -510,6 +572,8 @@ void Machine::begin_send(int rank, int op) {
 void Machine::deliver(const Transfer& transfer) {
   RankState& receiver = ranks_[std::size_t(transfer.receiver)];
   const Op& receive = op_at(transfer.receiver, transfer.receive);
+  charge_copies(transfer.rank, receive.bytes / 2, transfer.start, transfer.sender_computed);
+  charge_copies(transfer.receiver, receive.bytes / 2, transfer.start, transfer.receiver_computed);
   if (receive.stream == Stream::Receive) {
     finish(transfer.receiver, transfer.receive, transfer.start);
   } else {
@@ -525,6 +589,54 @@ void Machine::deliver(const Transfer& transfer) {
   finish(transfer.rank, transfer.op,
          ranks_[std::size_t(transfer.rank)]
              .started[std::size_t(op_at(transfer.rank, transfer.op).stream)]);
+}
+
+// ---- rendezvous ---------------------------------------------------------------------------------
+
+// The compute stream has come to this op: the receives that it needs are posted, and some ahead.
+void Machine::post_for(int rank, int op) {
+  for (const int before : op_at(rank, op).after) {
+    const auto [queue, position] = index_of(rank).place_in_queue[std::size_t(before)];
+    if (queue >= 0) post(rank, queue, position + 1 + input_.communication.receives_ahead);
+  }
+}
+
+void Machine::post(int rank, int queue, int count) {
+  const std::vector<int>& receives = index_of(rank).queues[std::size_t(queue)];
+  int& posted = ranks_[std::size_t(rank)].posted[std::size_t(queue)];
+  while (posted < std::min(count, int(receives.size())))
+    let_send(rank, receives[std::size_t(posted++)]);
+}
+
+void Machine::let_send(int receiver, int receive) {
+  const Op& op = op_at(receiver, receive);
+  const RankGrid& grid = input_.plan.grid;
+  Coordinates at = grid.coordinates(input_.layout.ranks[std::size_t(receiver)].rank);
+  const int pipeline = std::exchange(at.pipeline, op.peer);
+  const int communicator = input_.communicators.pair(grid.rank(at), pipeline);
+  const int channel = input_.layout.channel_of_communicator[std::size_t(communicator)];
+  const int sender = input_.layout.channels[std::size_t(channel)].members[0];
+  satisfy_one(sender, index_of(sender).sends.at(message_of(op)));
+}
+
+// ---- core time of communication -----------------------------------------------------------------
+
+// How long a rank has been in compute ops.
+Seconds Machine::computed(int rank) const {
+  const RankState& state = ranks_[std::size_t(rank)];
+  if (state.op < 0) return state.computed;
+  return state.computed + (network_.now() - state.started[std::size_t(Stream::Compute)]);
+}
+
+// A rank has sent and received `bytes` since `start`, when it had computed for `computed_before`.
+// Its cores copy them at an even pace meanwhile; what falls into compute delays the next compute
+// op, the rest falls into time in which the rank waits anyway.
+void Machine::charge_copies(int rank, Bytes bytes, Seconds start, Seconds computed_before) {
+  const Seconds lasted = network_.now() - start;
+  if (lasted.value <= 0) return;
+  const double beside_compute = (computed(rank) - computed_before) / lasted;
+  ranks_[std::size_t(rank)].copying +=
+      Seconds(input_.communication.cpu_seconds_per_byte * bytes.value * beside_compute);
 }
 
 }  // namespace

@@ -30,6 +30,7 @@ struct RunnableBlock {
 
 struct MachineInput {
   const Plan& plan;
+  const Communication& communication;
   const Communicators& communicators;
   const Layout& layout;
   // By simulated rank and block of the plan; only the blocks of the rank's own program are set.

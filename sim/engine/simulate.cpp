@@ -198,6 +198,7 @@ Trace simulate(const Plan& plan, const Cluster& cluster, const Conditions& condi
 
   LoweredBlocks lowered(plan, cluster, communicators);
   MachineInput input{.plan = plan,
+                     .communication = cluster.spec.communication,
                      .communicators = communicators,
                      .layout = layout,
                      .blocks = {},

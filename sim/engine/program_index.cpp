@@ -1,0 +1,26 @@
+#include "engine/program_index.hpp"
+
+namespace windtunnel {
+
+ProgramIndex::ProgramIndex(const Program& program)
+    : waits(program.ops.size()),
+      dependents(program.ops.size()),
+      place_in_queue(program.ops.size()) {
+  std::map<std::pair<int, Purpose>, int> queue_of;
+  for (int i = 0; i < int(program.ops.size()); ++i) {
+    const Op& op = program.ops[std::size_t(i)];
+    order[std::size_t(op.stream)].push_back(i);
+    waits[std::size_t(i)] = int(op.after.size());
+    for (const int before : op.after) dependents[std::size_t(before)].push_back(i);
+    if (op.kind == OpKind::Send) sends[message_of(op)] = i;
+    if (op.kind != OpKind::Receive) continue;
+    receives[message_of(op)] = i;
+    if (op.stream != Stream::Receive) continue;
+    const int queue = queue_of.try_emplace({op.peer, op.purpose}, int(queues.size())).first->second;
+    queues.resize(queue_of.size());
+    place_in_queue[std::size_t(i)] = {queue, int(queues[std::size_t(queue)].size())};
+    queues[std::size_t(queue)].push_back(i);
+  }
+}
+
+}  // namespace windtunnel
