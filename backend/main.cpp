@@ -10,7 +10,7 @@
 
 #include "backend/backend_error.hpp"
 #include "backend/comm/watchdog.hpp"
-#include "backend/execute/blas.hpp"
+#include "backend/model/blas.hpp"
 #include "backend/execute/real_work.hpp"
 #include "backend/execute/run_rank.hpp"
 #include "backend/launch/supervisor.hpp"
