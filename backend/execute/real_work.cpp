@@ -187,7 +187,7 @@ class LayeredWork : public RealWork {
     auto found = batches_.find(key);
     if (found == batches_.end()) {
       std::erase_if(batches_, [&](const auto& item) { return item.first.first != step_; });
-      found = batches_.emplace(key, settings_.batches(step_, micro_batch)).first;
+      found = batches_.emplace(key, settings_.batches(context_, step_, micro_batch)).first;
     }
     return found->second;
   }

@@ -18,7 +18,7 @@ class RealWork : public RankWork {
 };
 
 // What micro-batch `index` of this data-parallel rank feeds to the model in the step at hand.
-using BatchSource = std::function<MicroBatch(int step, int index)>;
+using BatchSource = std::function<MicroBatch(const LayerContext&, int step, int index)>;
 
 struct RealWorkSettings {
   at::Device device = at::kCPU;

@@ -49,10 +49,11 @@ std::unique_ptr<Rank> make_rank(const Job& job, const Plan& plan, Rendezvous& re
     return rank;
   }
   const Coordinates at = plan.grid.coordinates(place.rank);
-  const auto batches = [&job, at](int step, int index) {
+  const auto data = std::make_shared<Data>(job, DataOptions{.seed = kSeed});
+  const auto batches = [&job, at, data](const LayerContext& context, int step, int index) {
     const std::int64_t first =
         (std::int64_t(index) * job.parallel.data + at.data) * job.batch.micro;
-    return synthetic_micro_batch(job, kSeed, step, first);
+    return data->micro_batch(context, step, first);
   };
   const auto real = make_real_work(job, plan, place.rank, rank->groups,
                                    {.seed = kSeed, .optimizer = {}, .batches = batches});

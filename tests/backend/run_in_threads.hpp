@@ -1,6 +1,7 @@
 // A whole job in one process: a thread for each rank, groups of threads in place of sockets.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -50,10 +51,11 @@ class ThreadedJob {
                             [&](const std::string& name, const std::vector<int>& members) {
                               return group(name, members, rank);
                             });
-    const auto batches = [&](int step, int index) {
+    const Data data(job_, DataOptions{.seed = kSeed});
+    const auto batches = [&](const LayerContext& context, int step, int index) {
       const std::int64_t first =
           (std::int64_t(index) * job_.parallel.data + at.data) * job_.batch.micro;
-      return synthetic_micro_batch(job_, kSeed, step, first);
+      return data.micro_batch(context, step, first);
     };
     // A larger epsilon than the default: Adam divides by gradients that are zero but for rounding.
     OptimizerSettings optimizer;
