@@ -1,12 +1,12 @@
 #include "backend/execute/run_rank.hpp"
 
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <thread>
 
 #include "backend/execute/emulated_work.hpp"
 #include "backend/execute/machine_description.hpp"
