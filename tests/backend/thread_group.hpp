@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "backend/comm/group.hpp"
+#include "base/check.hpp"
 
 namespace windtunnel {
 
