@@ -130,12 +130,12 @@ TEST_CASE("lab: a star is up as planned, its hosts get their rate, and down leav
 
 TEST_CASE("lab: uneven hosts are as slow as the slower end, and an incast as its receiver") {
   if (is_skipped()) return;
-  REQUIRE(lab_up(quarter_of("star-uneven")) == "");
+  REQUIRE(lab_up(plan_of("star-uneven")) == "");
   const Lab lab = *lab_that_is_up();
-  // Rates are 100, 50, 50 and 25 Mb/s.
-  CHECK(goodputs(lab, {{0, 1}})[0] == Approx(6.25e6 * kTcpEfficiency).epsilon(0.05));
-  CHECK(goodputs(lab, {{3, 0}})[0] == Approx(3.125e6 * kTcpEfficiency).epsilon(0.05));
-  CHECK(sum(goodputs(lab, {{1, 3}, {2, 3}})) == Approx(3.125e6 * kTcpEfficiency).epsilon(0.05));
+  // Rates are 400, 200, 200 and 100 Mb/s.
+  CHECK(goodputs(lab, {{0, 1}})[0] == Approx(25e6 * kTcpEfficiency).epsilon(0.05));
+  CHECK(goodputs(lab, {{3, 0}})[0] == Approx(12.5e6 * kTcpEfficiency).epsilon(0.05));
+  CHECK(sum(goodputs(lab, {{1, 3}, {2, 3}})) == Approx(12.5e6 * kTcpEfficiency).epsilon(0.05));
   CHECK(drops(lab).packets() == 0);
   CHECK(lab_down().problem.empty());
 }
