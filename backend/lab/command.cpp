@@ -108,10 +108,10 @@ std::string to_text(const Command& command) {
 
 std::string path_of(const std::string& program) {
   std::istringstream folders(search_path());
-  for (std::string folder; std::getline(folders, folder, ':');)
-    if (const std::string path = folder + "/" + program;
-        !folder.empty() && ::access(path.c_str(), X_OK) == 0)
-      return path;
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    std::string path = fmt::format("{}/{}", folder, program);
+    if (!folder.empty() && ::access(path.c_str(), X_OK) == 0) return path;
+  }
   return {};
 }
 

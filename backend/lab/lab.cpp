@@ -102,7 +102,7 @@ std::string missing_right_or_program() {
 
 std::string first_problem(const std::vector<Command>& commands) {
   for (const Command& command : commands)
-    if (const std::string problem = ran(command).problem; !problem.empty()) return problem;
+    if (std::string problem = ran(command).problem; !problem.empty()) return problem;
   return {};
 }
 
@@ -176,7 +176,7 @@ std::string enter(const LabHost& host) {
 }
 
 std::string why_no_lab() {
-  if (const std::string problem = missing_right_or_program(); !problem.empty()) return problem;
+  if (std::string problem = missing_right_or_program(); !problem.empty()) return problem;
   const Lock lock;
   if (!lock.problem().empty()) return lock.problem();
   const CubicAllowed cubic;
@@ -184,12 +184,12 @@ std::string why_no_lab() {
 }
 
 std::string lab_up(const LabPlan& plan) {
-  if (const std::string problem = missing_right_or_program(); !problem.empty()) return problem;
+  if (std::string problem = missing_right_or_program(); !problem.empty()) return problem;
   const Lock lock;
   if (!lock.problem().empty()) return lock.problem();
-  if (const std::string problem = removal_of_all().problem; !problem.empty()) return problem;
+  if (std::string problem = removal_of_all().problem; !problem.empty()) return problem;
   const CubicAllowed cubic;
-  if (const std::string problem = trial_problem(); !problem.empty()) return problem;
+  if (std::string problem = trial_problem(); !problem.empty()) return problem;
   std::string problem = first_problem(up_commands(plan));
   if (problem.empty()) problem = written_state(plan.lab);
   if (problem.empty()) return {};
@@ -198,7 +198,7 @@ std::string lab_up(const LabPlan& plan) {
 }
 
 LabRemoval lab_down() {
-  if (const std::string problem = missing_right_or_program(); !problem.empty()) return {0, problem};
+  if (std::string problem = missing_right_or_program(); !problem.empty()) return {0, problem};
   const Lock lock;
   if (!lock.problem().empty()) return {0, lock.problem()};
   return removal_of_all();

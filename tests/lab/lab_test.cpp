@@ -59,6 +59,13 @@ void check_that_nothing_is_left() {
   CHECK(!lab_that_is_up());
 }
 
+// The same with a quarter of every rate: a busy machine with two cores keeps up with that.
+LabPlan quarter_of(const std::string& name) {
+  LabPlan plan = plan_of(name);
+  for (LabShaper& shaper : plan.lab.shapers) shaper.bits_per_second /= 4;
+  return plan;
+}
+
 std::string setting(const std::string& name) {
   std::ifstream file("/proc/sys/net/ipv4/" + name);
   std::string value;
@@ -135,37 +142,37 @@ TEST_CASE("lab: uneven hosts are as slow as the slower end, and an incast as its
 
 TEST_CASE("lab: an oversubscribed core is shared by what crosses it and by nothing else") {
   if (is_skipped()) return;
-  REQUIRE(lab_up(plan_of("two-leaves")) == "");
+  REQUIRE(lab_up(quarter_of("two-leaves")) == "");
   const Lab lab = *lab_that_is_up();
-  // Hosts have 400 Mb/s = 50e6 B/s, the core 200 Mb/s each way.
-  CHECK(goodputs(lab, {{0, 1}})[0] == Approx(50e6 * kTcpEfficiency).epsilon(0.05));
-  CHECK(goodputs(lab, {{0, 2}})[0] == Approx(25e6 * kTcpEfficiency).epsilon(0.05));
-  CHECK(sum(goodputs(lab, {{0, 2}, {1, 3}})) == Approx(25e6 * kTcpEfficiency).epsilon(0.05));
+  // Hosts have 100 Mb/s = 12.5e6 B/s, the core 50 Mb/s each way.
+  CHECK(goodputs(lab, {{0, 1}})[0] == Approx(12.5e6 * kTcpEfficiency).epsilon(0.05));
+  CHECK(goodputs(lab, {{0, 2}})[0] == Approx(6.25e6 * kTcpEfficiency).epsilon(0.05));
+  CHECK(sum(goodputs(lab, {{0, 2}, {1, 3}})) == Approx(6.25e6 * kTcpEfficiency).epsilon(0.05));
   // Opposite ways do not slow each other down, though each one's acknowledgements meet the other's
   // data.
   for (const double one : goodputs(lab, {{0, 2}, {3, 1}}))
-    CHECK(one == Approx(25e6 * kTcpEfficiency).epsilon(0.05));
+    CHECK(one == Approx(6.25e6 * kTcpEfficiency).epsilon(0.05));
   CHECK(drops(lab).packets() == 0);
   CHECK(lab_down().problem.empty());
 }
 
 TEST_CASE("lab: flows take the spine of their destination, as the simulator routes them") {
   if (is_skipped()) return;
-  REQUIRE(lab_up(plan_of("two-spines")) == "");
+  REQUIRE(lab_up(quarter_of("two-spines")) == "");
   const Lab lab = *lab_that_is_up();
-  // Hosts and cables have 400 Mb/s; spine = destination modulo 2. To 4 and 6: both over spine 0.
-  CHECK(sum(goodputs(lab, {{0, 4}, {1, 6}})) == Approx(50e6 * kTcpEfficiency).epsilon(0.05));
+  // Hosts and cables have 100 Mb/s; spine = destination modulo 2. To 4 and 6: both over spine 0.
+  CHECK(sum(goodputs(lab, {{0, 4}, {1, 6}})) == Approx(12.5e6 * kTcpEfficiency).epsilon(0.05));
   const std::vector<double> apart = goodputs(lab, {{0, 4}, {1, 5}});
-  CHECK(apart[0] == Approx(50e6 * kTcpEfficiency).epsilon(0.05));
-  CHECK(apart[1] == Approx(50e6 * kTcpEfficiency).epsilon(0.05));
+  CHECK(apart[0] == Approx(12.5e6 * kTcpEfficiency).epsilon(0.05));
+  CHECK(apart[1] == Approx(12.5e6 * kTcpEfficiency).epsilon(0.05));
   CHECK(lab_down().problem.empty());
 }
 
 TEST_CASE("lab: a packet that a full queue drops is counted at its link") {
   if (is_skipped()) return;
-  REQUIRE(lab_up(plan_of("star-uneven")) == "");
+  REQUIRE(lab_up(quarter_of("star-uneven")) == "");
   const Lab lab = *lab_that_is_up();
-  // Host 0 sends 400 Mb/s into the 100 Mb/s of host 3, whose queue now holds two packets.
+  // Host 0 sends 100 Mb/s into the 25 Mb/s of host 3, whose queue now holds two packets.
   REQUIRE(ran({"tc", "-n", "windtunnel-fabric", "qdisc", "change", "dev", "n3nic0down", "parent",
                "1:1", "handle", "10:", "bfifo", "limit", "3028"})
               .problem == "");
