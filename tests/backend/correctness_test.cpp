@@ -38,7 +38,7 @@ batch: {global: 16, micro: 1, sequence: 16}
 optimizer: sgd
 )";
 const std::string kLlama = kCluster + R"(
-model: {name: tiny, source: test, family: llama, layers: 4, hidden: 32, heads: 4, kv_heads: 2, ffn: 64, vocab: 64}
+model: {name: tiny, source: test, family: llama, layers: 4, hidden: 32, heads: 8, kv_heads: 4, ffn: 64, vocab: 64}
 batch: {global: 16, micro: 1, sequence: 16}
 optimizer: sgd
 )";
