@@ -10,13 +10,13 @@
 
 #include "backend/backend_error.hpp"
 #include "backend/comm/watchdog.hpp"
-#include "backend/model/blas.hpp"
 #include "backend/execute/real_work.hpp"
 #include "backend/execute/run_rank.hpp"
+#include "backend/lab/lab.hpp"
 #include "backend/launch/supervisor.hpp"
+#include "backend/model/blas.hpp"
 #include "config/config_error.hpp"
 #include "config/load.hpp"
-#include "lab/lab.hpp"
 #include "report/report.hpp"
 
 namespace {
