@@ -1,5 +1,6 @@
 // Ranks that die, hang or never come: everybody ends, and the message says who it was.
-#include "catch.hpp"
+#include "backend/catch.hpp"
+
 #include "ranks.hpp"
 
 namespace windtunnel {

@@ -1,5 +1,6 @@
 // Every strategy learns what one process learns: losses and parameters after three steps.
-#include <catch2/catch.hpp>
+#include "backend/catch.hpp"
+
 #include <cmath>
 
 #include "backend/run_in_threads.hpp"

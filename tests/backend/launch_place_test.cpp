@@ -1,10 +1,11 @@
 // Each launcher's variables, mixtures of them, and sets that are incomplete or contradictory.
+#include "backend/catch.hpp"
+
 #include <map>
 
 #include "backend/backend_error.hpp"
 #include "backend/launch/place.hpp"
 #include "backend/launch/slurm.hpp"
-#include "catch.hpp"
 
 namespace windtunnel {
 

@@ -1,4 +1,6 @@
 // What a rank finds when it starts, what comes out where, and that nothing stays behind.
+#include "backend/catch.hpp"
+
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -7,7 +9,6 @@
 #include <stdexcept>
 
 #include "backend/backend_error.hpp"
-#include "catch.hpp"
 #include "ranks.hpp"
 
 namespace windtunnel {

@@ -1,9 +1,10 @@
 // The layers of every family: the same tensors as sim/model's, on any layout the same numbers.
+#include "backend/catch.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "catch.hpp"
 #include "model_runs.hpp"
 
 namespace windtunnel {

@@ -1,10 +1,11 @@
 // Operations with a backward pass of their own, against LibTorch's or the definition.
+#include "backend/catch.hpp"
+
 #include <cmath>
 
 #include "backend/model/attention.hpp"
 #include "backend/model/operations.hpp"
 #include "backend/model/tensor_parallel.hpp"
-#include "catch.hpp"
 #include "model_runs.hpp"
 
 namespace windtunnel {

@@ -1,4 +1,6 @@
 // The program that people run: real processes on this host's loopback.
+#include "backend/catch.hpp"
+
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -7,7 +9,6 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "catch.hpp"
 #include "folder.hpp"
 
 namespace windtunnel {
