@@ -346,7 +346,7 @@ void ParameterStore::reduce_replicated(int op, Group& tensor) {
   const at::Tensor message = at::cat(parts);
   tensor.all_reduce(message);
   std::int64_t offset = 0;
-  state.for_replicated([&](at::Tensor part) {
+  state.for_replicated([&](const at::Tensor& part) {
     part.copy_(message.narrow(0, offset, part.numel()));
     offset += part.numel();
   });

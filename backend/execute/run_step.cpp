@@ -33,6 +33,7 @@ std::vector<Lane> lanes_of(const Program& program) {
     if (op.stream != Stream::Receive) streams[op.stream].ops.push_back(i);
   }
   std::vector<Lane> lanes;
+  lanes.reserve(streams.size() + receives.size());
   for (auto& [stream, lane] : streams) lanes.push_back({stream, 0, std::move(lane.ops)});
   int number = 0;
   for (auto& [sender, lane] : receives)

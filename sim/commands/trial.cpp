@@ -63,7 +63,7 @@ Trace prediction(const Trial& trial) {
 
 std::string write_prediction(const Trial& trial, const Trace& trace, const Report& report) {
   const fs::path folder = trial.folder / "predicted";
-  const std::string problem = write_outputs(folder, trial.job, trial.plan, trace, report);
+  std::string problem = write_outputs(folder, trial.job, trial.plan, trace, report);
   if (!problem.empty()) return problem;
   const Json json = {{"job", trial.file},
                      {"date", utc_now()},
