@@ -156,6 +156,7 @@ class Step {
 std::vector<OpTime> run_step(const Program& program, const std::shared_ptr<RankWork>& work,
                              const std::shared_ptr<Device>& device,
                              const std::function<void(const std::string&)>& doing) {
+  device->begin_step();
   work->begin_step();
   const std::vector<Lane> lanes = lanes_of(program);
   const auto step = std::make_shared<Step>(program, work, device, doing);
