@@ -99,7 +99,13 @@ void check_batch(const YamlMap& map, const Job& job) {
                           job.micro_batches(), job.parallel.virtual_stages, kMostActions));
 }
 
+bool has_schedule_file(const YamlMap& map) {
+  const YamlValue value = place(map, {"schedule"});
+  return value.is(YamlNode::Kind::Map) && !is_root(YamlMap(value));
+}
+
 void check_schedule_limits(const YamlMap& map, const Job& job) {
+  if (has_schedule_file(map)) return;
   const ScheduleFamily* schedule = find_schedule(job.schedule);
   const Parallelism& parallel = job.parallel;
   const std::string why =
@@ -163,6 +169,8 @@ void check_job(const YamlMap& map, Job& job) {
   check_schedule_limits(map, job);
   resolve_layers(map, job);
   check_slice(map, job);
+  if (has_schedule_file(map))
+    job.schedule_of_file = read_schedule_file(place(map, {"schedule", "file"}), job);
 }
 
 }  // namespace windtunnel

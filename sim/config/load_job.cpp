@@ -1,6 +1,7 @@
 // One training job. What its values must satisfy together is in job_checks.cpp.
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 #include "config/job_checks.hpp"
 #include "config/loaders.hpp"
@@ -156,6 +157,17 @@ void read_simulation(YamlMap& map, Job& job) {
     value->fail("this model counts '" + std::string(total) + "'");
 }
 
+// A row of the table, or {file: FILE}, which is read when layout and batch are known to be right.
+void read_schedule(const YamlValue& value, Job& job) {
+  if (!value.is(YamlNode::Kind::Map)) {
+    job.schedule = row_of(schedule_table(), value).name;
+    return;
+  }
+  YamlMap map = value.map();
+  job.schedule = std::filesystem::path(map.at("file").text()).filename().string();
+  map.finish();
+}
+
 Model read_job_model(const YamlValue& value) {
   if (value.is(YamlNode::Kind::Map)) return read_model(value.map(), "inline");
   return read_named(value, FileKind::Model, [&](const YamlMap& map) {
@@ -178,7 +190,7 @@ Job read_job(YamlMap map, const std::string& name) {
   const auto precision = needs_precision ? map.at("precision") : map.find("precision");
   if (precision) job.precision = read_precision(*precision);
   const auto schedule = job.parallel.pipeline > 1 ? map.at("schedule") : map.find("schedule");
-  if (schedule) job.schedule = row_of(schedule_table(), *schedule).name;
+  if (schedule) read_schedule(*schedule, job);
   read_execution(map, job);
   read_simulation(map, job);
   map.finish();

@@ -8,6 +8,13 @@ namespace windtunnel {
 
 namespace {
 
+Schedule schedule_of(const Job& job) {
+  if (job.schedule_of_file) return *job.schedule_of_file;
+  const ScheduleFamily* family = find_schedule(job.schedule);
+  SIM_CHECK(family != nullptr, "unknown schedule " + job.schedule);
+  return family->make(job.parallel.pipeline, job.micro_batches(), job.parallel.virtual_stages);
+}
+
 RankGrid grid_of(const Job& job, const Schedule& schedule) {
   const Parallelism& parallel = job.parallel;
   RankGrid grid{.tensor = parallel.tensor, .data = parallel.data, .pipeline = parallel.pipeline};
@@ -32,14 +39,11 @@ std::vector<LayerRange> layer_ranges(const std::vector<int>& layers_per_stage) {
 }  // namespace
 
 Plan build_plan(const Job& job) {
-  const ScheduleFamily* family = find_schedule(job.schedule);
-  SIM_CHECK(family != nullptr, "unknown schedule " + job.schedule);
   SIM_CHECK(int(job.layers_per_stage.size()) == job.stages(), "layers_per_stage is not resolved");
 
   Plan plan;
   plan.type = job.precision.compute;
-  plan.schedule =
-      family->make(job.parallel.pipeline, job.micro_batches(), job.parallel.virtual_stages);
+  plan.schedule = schedule_of(job);
   plan.grid = grid_of(job, plan.schedule);
 
   PlanContext context{job, plan, {}, layer_ranges(job.layers_per_stage)};

@@ -13,6 +13,7 @@
 #include "cluster/cluster.hpp"
 #include "model/model.hpp"
 #include "plan/rank_grid.hpp"
+#include "schedules/schedule.hpp"
 
 namespace windtunnel {
 
@@ -89,6 +90,7 @@ struct Job {
   Batch batch;
   Precision precision;
   std::string schedule = "1f1b";  // a row of schedules/; with pipeline 1 it orders nothing
+  std::optional<Schedule> schedule_of_file;  // in place of a row, whose name is then the file's
   // Layers of the model on each virtual stage; sums to all layers. Resolved by the loader where the
   // file does not say it (split_layers).
   std::vector<int> layers_per_stage;
