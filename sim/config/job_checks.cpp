@@ -65,8 +65,9 @@ void check_gpus(const YamlMap& map, const Job& job) {
       place(map, {"price"})
           .fail(fmt::format("the price is for nodes of {} GPUs, but the node '{}' has {}",
                             job.price->gpus_per_node, used.name, used.gpus));
-    // Times of a synthetic model do not depend on the GPU.
-    if (used.gpu.peak[type] || job.model.family->name == "synthetic") continue;
+    // Times of a synthetic model or a recording do not depend on the GPU.
+    const std::string_view family = job.model.family->name;
+    if (used.gpu.peak[type] || family == "synthetic" || family == "recorded") continue;
     std::string known;
     for (std::size_t i = 0; i < kDTypeNames.size(); ++i)
       if (used.gpu.peak[i]) known += fmt::format("{}{}", known.empty() ? "" : ", ", kDTypeNames[i]);
@@ -160,6 +161,12 @@ void check_slice(const YamlMap& map, const Job& job) {
 }
 
 }  // namespace
+
+void check_recorded_job(const YamlMap& map, const Job& job) {
+  check_ranks(map, job);
+  check_gpus(map, job);
+  check_price(map, job);
+}
 
 void check_job(const YamlMap& map, Job& job) {
   check_ranks(map, job);

@@ -5,6 +5,7 @@
 
 #include "config/job_checks.hpp"
 #include "config/loaders.hpp"
+#include "interchange/chakra.hpp"
 #include "schedules/schedule.hpp"
 
 namespace windtunnel {
@@ -177,7 +178,34 @@ Model read_job_model(const YamlValue& value) {
 
 }  // namespace
 
+namespace {
+
+// A recorded step: every rank its own program, on the cluster that the file names.
+Job read_recorded_job(YamlMap map, const std::string& name) {
+  Job job;
+  job.name = name;
+  const YamlValue traces = map.at("chakra");
+  traces.text();  // nothing of the files can be overridden
+  const std::string prefix = named_path(traces);
+  job.model = build_model(std::filesystem::path(prefix).filename().string(), recorded_family(), {});
+  job.cluster = read_named(map.at("cluster"), FileKind::Cluster, read_cluster);
+  job.gpus = int(map.at("gpus").integer(1, kMostRanks));
+  job.parallel.pipeline = job.gpus;
+  job.schedule = "recorded";
+  job.optimizer = OptimizerKind::None;
+  read_simulation(map, job);
+  map.finish();
+  check_recorded_job(map, job);
+  ChakraTraces read = read_chakra(prefix, job.gpus);
+  if (!read.problem.empty()) throw ConfigError(std::move(read.problem));
+  job.recorded = std::move(read.plan);
+  return job;
+}
+
+}  // namespace
+
 Job read_job(YamlMap map, const std::string& name) {
+  if (map.has("chakra")) return read_recorded_job(std::move(map), name);
   Job job;
   job.name = name;
   job.model = read_job_model(map.at("model"));

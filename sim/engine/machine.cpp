@@ -16,10 +16,15 @@ enum class Event : std::uint8_t {
   FlowDone,      // a: channel
   SendLatency,   // a: transfer
   TransferDone,  // a: transfer
+  Begin,         // a: rank and op of a stream without order
 };
 
 Token token_of(Event event, std::size_t index) {
   return (Token(event) << 56) | Token(index);
+}
+constexpr int kOpBits = 32;
+Token token_of_op(int rank, int op) {
+  return token_of(Event::Begin, (std::size_t(rank) << kOpBits) | std::size_t(op));
 }
 
 // What does not change between ranks of one program.
@@ -46,7 +51,8 @@ struct RankState {
   std::array<int, kStreams> position{};
   std::array<bool, kStreams> busy{};
   std::array<Seconds, kStreams> started{};
-  std::vector<bool> arrived;  // by op: a message that came before its blocking receive
+  std::vector<bool> arrived;      // by op: a message that came before its blocking receive
+  std::map<int, Seconds> posted;  // receives of the Transfers stream that wait for their message
   // The compute op under way.
   int op = -1;
   std::size_t segment = 0;
@@ -148,8 +154,11 @@ Machine::Machine(const MachineInput& input, Network& network) : input_(input), n
 }
 
 Trace Machine::run() {
-  for (int rank = 0; rank < int(ranks_.size()); ++rank)
+  for (int rank = 0; rank < int(ranks_.size()); ++rank) {
     for (std::size_t stream = 0; stream < kStreams; ++stream) advance(rank, Stream(stream));
+    for (const int op : index_of(rank).order[std::size_t(Stream::Transfers)])
+      if (index_of(rank).waits[std::size_t(op)] == 0) due_.push_back(token_of_op(rank, op));
+  }
   const auto drain = [this] {
     while (!due_.empty()) {
       const Token token = due_.front();
@@ -212,6 +221,9 @@ void Machine::handle(Token token) {
       deliver(transfer);
       return;
     }
+    case Event::Begin:
+      begin(int(index >> kOpBits), int(index & ((std::size_t(1) << kOpBits) - 1)));
+      return;
   }
 }
 
@@ -241,7 +253,8 @@ void Machine::carry(int path, Bytes bytes, Seconds start, Seconds end) {
 
 // Starts the next op of a stream if the stream is free and nothing is missing.
 void Machine::advance(int rank, Stream stream) {
-  if (stream == Stream::Receive) return;  // messages come as they are sent
+  // Messages come as they are sent; what has no order is begun by what it waits for.
+  if (stream == Stream::Receive || stream == Stream::Transfers) return;
   RankState& state = ranks_[std::size_t(rank)];
   const std::vector<int>& order = index_of(rank).order[std::size_t(stream)];
   const int position = state.position[std::size_t(stream)];
@@ -266,7 +279,10 @@ void Machine::begin(int rank, int op) {
       begin_send(rank, op);
       return;
     case OpKind::Receive:  // on an in-order stream: holds it until the message is there
-      if (ranks_[std::size_t(rank)].arrived[std::size_t(op)]) finish(rank, op, network_.now());
+      if (ranks_[std::size_t(rank)].arrived[std::size_t(op)])
+        finish(rank, op, network_.now());
+      else if (what.stream == Stream::Transfers)
+        ranks_[std::size_t(rank)].posted[op] = network_.now();
       return;
   }
 }
@@ -287,7 +303,7 @@ void Machine::finish(int rank, int op, Seconds start) {
   const Stream stream = op_at(rank, op).stream;
   RankState& state = ranks_[std::size_t(rank)];
   record(rank, op, start);
-  if (stream != Stream::Receive) {
+  if (stream != Stream::Receive && stream != Stream::Transfers) {
     state.busy[std::size_t(stream)] = false;
     ++state.position[std::size_t(stream)];
   }
@@ -296,9 +312,15 @@ void Machine::finish(int rank, int op, Seconds start) {
 }
 
 void Machine::release_dependents(int rank, int op) {
-  for (const int dependent : index_of(rank).dependents[std::size_t(op)])
-    if (--ranks_[std::size_t(rank)].waits[std::size_t(dependent)] == 0)
-      advance(rank, op_at(rank, dependent).stream);
+  for (const int dependent : index_of(rank).dependents[std::size_t(op)]) {
+    if (--ranks_[std::size_t(rank)].waits[std::size_t(dependent)] > 0) continue;
+    const Stream stream = op_at(rank, dependent).stream;
+    // Not at once: a chain of ops that take no time is as deep as it is long.
+    if (stream == Stream::Transfers)
+      due_.push_back(token_of_op(rank, dependent));
+    else
+      advance(rank, stream);
+  }
 }
 
 // ---- compute ------------------------------------------------------------------------------------
@@ -510,10 +532,14 @@ void Machine::begin_send(int rank, int op) {
 void Machine::deliver(const Transfer& transfer) {
   RankState& receiver = ranks_[std::size_t(transfer.receiver)];
   const Op& receive = op_at(transfer.receiver, transfer.receive);
+  receiver.arrived[std::size_t(transfer.receive)] = true;
   if (receive.stream == Stream::Receive) {
     finish(transfer.receiver, transfer.receive, transfer.start);
+  } else if (receive.stream == Stream::Transfers) {
+    const auto posted = receiver.posted.find(transfer.receive);
+    if (posted != receiver.posted.end())
+      finish(transfer.receiver, transfer.receive, std::max(transfer.start, posted->second));
   } else {
-    receiver.arrived[std::size_t(transfer.receive)] = true;
     const auto& order = index_of(transfer.receiver).order[std::size_t(receive.stream)];
     const int position = receiver.position[std::size_t(receive.stream)];
     const bool waiting = receiver.busy[std::size_t(receive.stream)] &&
@@ -522,9 +548,7 @@ void Machine::deliver(const Transfer& transfer) {
       finish(transfer.receiver, transfer.receive,
              std::max(transfer.start, receiver.started[std::size_t(receive.stream)]));
   }
-  finish(transfer.rank, transfer.op,
-         ranks_[std::size_t(transfer.rank)]
-             .started[std::size_t(op_at(transfer.rank, transfer.op).stream)]);
+  finish(transfer.rank, transfer.op, transfer.start);
 }
 
 }  // namespace

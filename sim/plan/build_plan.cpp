@@ -1,6 +1,7 @@
 #include <utility>
 
 #include "base/check.hpp"
+#include "plan/job.hpp"
 #include "plan/plan.hpp"
 #include "plan/program_builder.hpp"
 
@@ -39,6 +40,7 @@ std::vector<LayerRange> layer_ranges(const std::vector<int>& layers_per_stage) {
 }  // namespace
 
 Plan build_plan(const Job& job) {
+  if (job.recorded) return *job.recorded;
   SIM_CHECK(int(job.layers_per_stage.size()) == job.stages(), "layers_per_stage is not resolved");
 
   Plan plan;

@@ -12,6 +12,7 @@
 #include "base/work.hpp"
 #include "cluster/cluster.hpp"
 #include "model/model.hpp"
+#include "plan/plan.hpp"
 #include "plan/rank_grid.hpp"
 #include "schedules/schedule.hpp"
 
@@ -103,6 +104,9 @@ struct Job {
   Fidelity fidelity = Fidelity::Folded;
   std::vector<Straggler> stragglers;
   std::optional<Noise> noise;
+  // A recorded step in place of a model, a layout and a batch: every rank has a pipeline coordinate
+  // and a program of its own.
+  std::optional<Plan> recorded;
   std::optional<Price> price;
   Market market = Market::OnDemand;
   std::optional<double> total_tokens;  // of the whole run (samples for models without sequence)

@@ -1,0 +1,80 @@
+// A job written as Chakra execution traces and read again: the same step; and traces that are no
+// step are refused.
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+#include "config/config_error.hpp"
+#include "engine/simulate.hpp"
+#include "folder.hpp"
+#include "interchange/chakra.hpp"
+#include "strategies.hpp"
+
+namespace windtunnel {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+double step_time(const Job& job, Fidelity fidelity = Fidelity::Folded) {
+  Conditions conditions = conditions_of(job);
+  conditions.fidelity = fidelity;
+  return simulate(build_plan(job), build_cluster(job.cluster, job.gpus), conditions).end.value;
+}
+
+std::string written(const Job& job, const fs::path& prefix) {
+  return write_chakra(build_plan(job), build_cluster(job.cluster, job.gpus), prefix.string());
+}
+
+Job read_again(const fs::path& prefix, const Condition& condition,
+               const std::string& communication) {
+  return load_job_text("chakra: " + prefix.string() + "\n" + cluster_yaml(condition, communication),
+                       WINDTUNNEL_SOURCE_DIR "/workloads/test.yaml");
+}
+
+void check_round_trips(const std::string& communication) {
+  const TemporaryFolder folder("chakra");
+  for (const Setting& strategy : kStrategies)
+    for (const Condition& condition : kConditions) {
+      INFO(strategy.name << ", " << condition.name << ", " << communication);
+      const Job job = job_of(strategy, condition, communication);
+      REQUIRE(written(job, folder.path / "step") == "");
+      const Job again = read_again(folder.path / "step", condition, communication);
+      CHECK(step_time(again) == Approx(step_time(job)).epsilon(1e-9));
+    }
+}
+
+}  // namespace
+
+TEST_CASE("chakra: an exported job imported again takes the same time, ring") {
+  check_round_trips(kAlphaBeta);
+}
+
+TEST_CASE("chakra: an exported job imported again takes the same time, NCCL's model") {
+  check_round_trips(kNccl);
+}
+
+TEST_CASE("chakra: an imported step can be exported and imported again") {
+  const TemporaryFolder folder("chakra");
+  for (const Setting& strategy : kStrategies) {
+    INFO(strategy.name);
+    const Job job = job_of(strategy, kConditions[0], kNccl);
+    REQUIRE(written(job, folder.path / "first") == "");
+    const Job again = read_again(folder.path / "first", kConditions[0], kNccl);
+    REQUIRE(written(again, folder.path / "second") == "");
+    const Job third = read_again(folder.path / "second", kConditions[0], kNccl);
+    CHECK(step_time(third) == Approx(step_time(job)).epsilon(1e-9));
+    std::size_t nodes = 0;
+    for (std::size_t rank = 0; rank < 16; ++rank) {
+      CHECK(third.recorded->programs[rank].ops.size() == again.recorded->programs[rank].ops.size());
+      nodes += third.recorded->programs[rank].ops.size();
+    }
+    CHECK(nodes > 100);
+  }
+}
+
+}  // namespace windtunnel
