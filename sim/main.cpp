@@ -86,7 +86,10 @@ int export_job(const Options& options) {
       fmt::print(stderr, "{}: error: a recorded step has no schedule\n", options.job);
       return kWrongInput;
     }
-    problem = replace_file(options.schedule_csv, to_csv(plan.schedule));
+    const std::filesystem::path file = options.schedule_csv;
+    std::error_code ignored;  // what stands in the way, writing the file says
+    if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path(), ignored);
+    problem = replace_file(file, to_csv(plan.schedule));
     text += fmt::format("wrote {}\n", options.schedule_csv);
   }
   if (problem.empty() && !options.chakra.empty()) {

@@ -77,4 +77,45 @@ TEST_CASE("chakra: an imported step can be exported and imported again") {
   }
 }
 
+TEST_CASE("chakra: no file crashes the reader, and what it takes runs") {
+  const TemporaryFolder folder("chakra");
+  const std::string prefix = (folder.path / "step").string();
+  const std::string yaml = "chakra: " + prefix +
+                           "\ncluster: " WINDTUNNEL_SOURCE_DIR
+                           "/topologies/clusters/single-8xh100.yaml\ngpus: 2\n";
+  const Job job = load_job_text(
+      "model: {family: synthetic, layers: 2, forward: 1 ms, backward_input: 1 ms,\n"
+      "        backward_weight: 1 ms, message: 1 kB, activation: 4 kB}\n"
+      "cluster: " WINDTUNNEL_SOURCE_DIR
+      "/topologies/clusters/single-8xh100.yaml\n"
+      "gpus: 2\nparallel: {pipeline: 2}\nbatch: {global: 1, micro: 1}\nschedule: 1f1b\n",
+      "small.yaml");
+  REQUIRE(written(job, prefix) == "");
+  const fs::path path = chakra_file(prefix, 0);
+  const std::string good = text_of(path);
+  REQUIRE(good.size() > 200);
+  int refused = 0, taken = 0;
+  const auto try_with = [&](const std::string& bytes) {
+    std::ofstream(path, std::ios::binary) << bytes;
+    try {
+      const Job read = load_job_text(yaml, "fuzz.yaml");
+      simulate(build_plan(read), build_cluster(read.cluster, read.gpus),
+               {.network = NetworkKind::ContentionFree});
+      ++taken;
+    } catch (const ConfigError& error) {
+      CHECK(std::string(error.what()).starts_with(prefix));
+      ++refused;
+    }
+  };
+  for (std::size_t size = 0; size < good.size(); ++size) try_with(good.substr(0, size));
+  for (std::size_t at = 0; at < good.size(); ++at)
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string changed = good;
+      changed[at] = char(changed[at] ^ (1 << bit));
+      try_with(changed);
+    }
+  CHECK(refused > 1000);
+  CHECK(taken > 100);
+}
+
 }  // namespace windtunnel

@@ -22,7 +22,7 @@
 
 namespace windtunnel {
 
-// Kernels last as long as on the GPU of their rank. Kernels between two collectives are one node.
+// Makes the folder. Kernels last as long as on the GPU of their rank. Kernels between two collectives are one node.
 // Returns what went wrong as a sentence, or an empty string; on failure no file is left or changed.
 std::string write_chakra(const Plan& plan, const Cluster& cluster, const std::string& prefix);
 

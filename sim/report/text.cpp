@@ -86,13 +86,17 @@ std::string title(const Report& report, const Job& job) {
 void append_speed(std::string& out, const Report& report, const Job& job) {
   append_line(out, "step time", readable_time(report.step_time));
   const std::string samples = readable_count(report.samples_per_s) + " samples/s";
-  append_line(out, "throughput",
-              report.tokens_per_s
-                  ? fmt::format("{} tokens/s, {} tokens/s per GPU, {}",
-                                readable_count(*report.tokens_per_s),
-                                readable_count(*report.tokens_per_s / report.gpus), samples)
-                  : fmt::format("{}, {} samples/s per GPU", samples,
-                                readable_count(report.samples_per_s / report.gpus)));
+  if (job.recorded) {
+    append_line(out, "throughput", readable_count(report.samples_per_s) + " steps/s");
+  } else {
+    append_line(out, "throughput",
+                report.tokens_per_s
+                    ? fmt::format("{} tokens/s, {} tokens/s per GPU, {}",
+                                  readable_count(*report.tokens_per_s),
+                                  readable_count(*report.tokens_per_s / report.gpus), samples)
+                    : fmt::format("{}, {} samples/s per GPU", samples,
+                                  readable_count(report.samples_per_s / report.gpus)));
+  }
   const auto append_share = [&out](std::string_view label, double share, std::string_view what) {
     append_line(out, label, fmt::format("{:>7}  {}", readable_share(share), what));
   };

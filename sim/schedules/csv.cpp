@@ -58,6 +58,15 @@ std::optional<Action> action_of(std::string_view text) {
   return Action{ActionType(type), *stage, *micro_batch};
 }
 
+// Any bytes may stand in a cell; a message about it is text.
+std::string shown(std::string_view cell) {
+  constexpr std::size_t kMost = 40;
+  std::string text(cell.substr(0, kMost));
+  for (char& c : text)
+    if (c < ' ' || c > '~') c = '?';
+  return text;
+}
+
 std::string counted(int count, const std::string& what) {
   return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
 }
@@ -113,7 +122,7 @@ class Parser {
   void add(int device, const Cell& cell) {
     const auto wrong = [&](const std::string& why) { fail(device, cell.column, why); };
     const auto action = action_of(cell.text);
-    const std::string text(cell.text.substr(0, 40));
+    const std::string text = shown(cell.text);
     if (!action)
       return wrong("'" + text +
                    "' is not an action such as 2F0: stage, one of F B I W, "
