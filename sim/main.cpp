@@ -21,7 +21,9 @@
 #include "config/config_error.hpp"
 #include "config/load.hpp"
 #include "engine/simulate.hpp"
+#include "interchange/chakra.hpp"
 #include "report/report.hpp"
+#include "schedules/csv.hpp"
 
 namespace {
 
@@ -52,7 +54,7 @@ std::function<void(const Progress&)> progress_line() {
 
 struct Options {
   std::vector<std::string> files, overrides, vary;
-  std::string job, out, first, second, json, topology;
+  std::string job, out, first, second, json, topology, chakra, schedule_csv;
   int workers = 0;
   bool allow_oom = false;
 };
@@ -76,6 +78,34 @@ int plan(const Options& options) {
   return printed(to_text(build_plan(load_job(options.job, options.overrides))));
 }
 
+int export_job(const Options& options) {
+  if (options.chakra.empty() && options.schedule_csv.empty()) {
+    fmt::print(stderr, "error: say what to write: --chakra or --schedule-csv\n");
+    return kWrongInput;
+  }
+  const Job job = load_job(options.job, options.overrides);
+  const Plan plan = build_plan(job);
+  std::string text, problem;
+  if (!options.schedule_csv.empty()) {
+    if (job.recorded) {
+      fmt::print(stderr, "{}: error: a recorded step has no schedule\n", options.job);
+      return kWrongInput;
+    }
+    const std::filesystem::path file = options.schedule_csv;
+    std::error_code ignored;  // what stands in the way, writing the file says
+    if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path(), ignored);
+    problem = replace_file(file, to_csv(plan.schedule));
+    text += fmt::format("wrote {}\n", options.schedule_csv);
+  }
+  if (problem.empty() && !options.chakra.empty()) {
+    const std::string prefix = (std::filesystem::path(options.chakra) / job.name).string();
+    problem = write_chakra(plan, build_cluster(job.cluster, job.gpus), prefix);
+    text += fmt::format("wrote {} to {}, {}\n", chakra_file(prefix, 0),
+                        chakra_file(prefix, job.gpus - 1), chakra_groups_file(prefix));
+  }
+  return problem.empty() ? printed(text) : fail(problem);
+}
+
 int simulate_job(const Options& options) {
   const Job job = load_job(options.job, options.overrides);
   const Plan plan = build_plan(job);
@@ -95,8 +125,8 @@ int simulate_job(const Options& options) {
   if (!options.out.empty()) {
     const std::string problem = write_outputs(options.out, job, plan, trace, report);
     if (!problem.empty()) return fail(problem);
-    text += fmt::format("\nwrote {0}/report.html, {0}/report.json, {0}/ranks.csv, {0}/trace.json\n",
-                        options.out);
+    text += fmt::format("\nwrote {0}/report.html, {0}/report.json, {0}/ranks.csv, {0}/{1}\n",
+                        options.out, trace_file_name(trace));
   }
   return printed(text);
 }
@@ -230,7 +260,8 @@ int run(int argc, char** argv) {
   CLI::App* simulate_verb = app.add_subcommand("simulate", "Predict one training step");
   CLI::App* sweep_verb = app.add_subcommand("sweep", "Simulate every combination of values");
   CLI::App* compare_verb = app.add_subcommand("compare", "Explain why two runs differ");
-  for (CLI::App* verb : {plan_verb, simulate_verb, sweep_verb}) {
+  CLI::App* export_verb = app.add_subcommand("export", "Write a job in the forms of other tools");
+  for (CLI::App* verb : {plan_verb, simulate_verb, sweep_verb, export_verb}) {
     verb->add_option("JOB", options.job, "job file")->required();
     verb->add_option("--set", options.overrides, "path=value overrides a key of the job")
         ->allow_extra_args(false)
@@ -238,6 +269,10 @@ int run(int argc, char** argv) {
   }
   simulate_verb->add_option("--out", options.out,
                             "folder for report.html, report.json, ranks.csv, trace.json");
+  export_verb->add_option("--chakra", options.chakra,
+                          "folder for Chakra execution traces, one file for each rank");
+  export_verb->add_option("--schedule-csv", options.schedule_csv,
+                          "file for the pipeline schedule, in PyTorch's form");
   for (CLI::App* verb : {simulate_verb, sweep_verb})
     verb->add_flag("--allow-oom", options.allow_oom, "simulate a job that does not fit");
   add_options(sweep_verb, compare_verb, options);
@@ -274,6 +309,7 @@ int run(int argc, char** argv) {
   try {
     if (check_verb->parsed()) return check(options);
     if (plan_verb->parsed()) return plan(options);
+    if (export_verb->parsed()) return export_job(options);
     if (sweep_verb->parsed()) return sweep_job(options);
     if (compare_verb->parsed()) return compare_runs(options);
     if (validate_verb->parsed()) return validate_files(validate_options, trial_options);

@@ -20,10 +20,15 @@ enum class Event : std::uint8_t {
   FlowDone,      // a: channel
   SendLatency,   // a: transfer
   TransferDone,  // a: transfer
+  Begin,         // a: rank and op of a stream without order
 };
 
 Token token_of(Event event, std::size_t index) {
   return (Token(event) << 56) | Token(index);
+}
+constexpr int kOpBits = 32;
+Token token_of_op(int rank, int op) {
+  return token_of(Event::Begin, (std::size_t(rank) << kOpBits) | std::size_t(op));
 }
 
 bool is_send_stream(Stream stream) {
@@ -40,6 +45,7 @@ struct RankState {
   std::vector<int> posted;                    // by queue of receives: how many are posted
   Seconds computed;                           // in compute ops that have ended
   Seconds copying;  // core time that communication has taken: the next compute op is late by it
+  std::map<int, Seconds> wanted;  // receives of the Transfers stream that wait for their message
   // The compute op under way.
   int op = -1;
   std::size_t segment = 0;
@@ -167,8 +173,11 @@ Trace Machine::run() {
     for (int rank = 0; rank < int(ranks_.size()); ++rank)
       for (int queue = 0; queue < int(index_of(rank).queues.size()); ++queue)
         post(rank, queue, input_.communication.receives_ahead);
-  for (int rank = 0; rank < int(ranks_.size()); ++rank)
+  for (int rank = 0; rank < int(ranks_.size()); ++rank) {
     for (std::size_t stream = 0; stream < kStreams; ++stream) advance(rank, Stream(stream));
+    for (const int op : index_of(rank).order[std::size_t(Stream::Transfers)])
+      if (index_of(rank).waits[std::size_t(op)] == 0) due_.push_back(token_of_op(rank, op));
+  }
   const auto drain = [this] {
     while (!due_.empty()) {
       const Token token = due_.front();
@@ -234,6 +243,9 @@ void Machine::handle(Token token) {
       deliver(transfer);
       return;
     }
+    case Event::Begin:
+      begin(int(index >> kOpBits), int(index & ((std::size_t(1) << kOpBits) - 1)));
+      return;
   }
 }
 
@@ -263,7 +275,8 @@ void Machine::carry(int path, Bytes bytes, Seconds start, Seconds end) {
 
 // Starts the next op of a stream if the stream is free and nothing is missing.
 void Machine::advance(int rank, Stream stream) {
-  if (stream == Stream::Receive) return;  // messages come as they are sent
+  // Messages come as they are sent; what has no order is begun by what it waits for.
+  if (stream == Stream::Receive || stream == Stream::Transfers) return;
   RankState& state = ranks_[std::size_t(rank)];
   if (state.busy[std::size_t(stream)]) return;
   const int op = next_op(rank, stream);
@@ -303,7 +316,10 @@ void Machine::begin(int rank, int op) {
       begin_send(rank, op);
       return;
     case OpKind::Receive:  // on an in-order stream: holds it until the message is there
-      if (ranks_[std::size_t(rank)].arrived[std::size_t(op)]) finish(rank, op, network_.now());
+      if (ranks_[std::size_t(rank)].arrived[std::size_t(op)])
+        finish(rank, op, network_.now());
+      else if (what.stream == Stream::Transfers)
+        ranks_[std::size_t(rank)].wanted[op] = network_.now();
       return;
   }
 }
@@ -325,7 +341,7 @@ void Machine::finish(int rank, int op, Seconds start) {
   const Stream stream = op_at(rank, op).stream;
   RankState& state = ranks_[std::size_t(rank)];
   record(rank, op, start);
-  if (stream != Stream::Receive) {
+  if (stream != Stream::Receive && stream != Stream::Transfers) {
     state.busy[std::size_t(stream)] = false;
     ++state.position[std::size_t(stream)];
   }
@@ -341,8 +357,13 @@ void Machine::release_dependents(int rank, int op) {
 // One of the things that an op waits for is there.
 void Machine::satisfy_one(int rank, int op) {
   if (--ranks_[std::size_t(rank)].waits[std::size_t(op)] > 0) return;
+  const Stream stream = op_at(rank, op).stream;
   set_ready(rank, op);
-  advance(rank, op_at(rank, op).stream);
+  // Not at once: a chain of ops that take no time is as deep as it is long.
+  if (stream == Stream::Transfers)
+    due_.push_back(token_of_op(rank, op));
+  else
+    advance(rank, stream);
 }
 
 void Machine::set_ready(int rank, int op) {
@@ -574,10 +595,14 @@ void Machine::deliver(const Transfer& transfer) {
   const Op& receive = op_at(transfer.receiver, transfer.receive);
   charge_copies(transfer.rank, receive.bytes / 2, transfer.start, transfer.sender_computed);
   charge_copies(transfer.receiver, receive.bytes / 2, transfer.start, transfer.receiver_computed);
+  receiver.arrived[std::size_t(transfer.receive)] = true;
   if (receive.stream == Stream::Receive) {
     finish(transfer.receiver, transfer.receive, transfer.start);
+  } else if (receive.stream == Stream::Transfers) {
+    const auto wanted = receiver.wanted.find(transfer.receive);
+    if (wanted != receiver.wanted.end())
+      finish(transfer.receiver, transfer.receive, std::max(transfer.start, wanted->second));
   } else {
-    receiver.arrived[std::size_t(transfer.receive)] = true;
     const auto& order = index_of(transfer.receiver).order[std::size_t(receive.stream)];
     const int position = receiver.position[std::size_t(receive.stream)];
     const bool waiting = receiver.busy[std::size_t(receive.stream)] &&
@@ -586,9 +611,7 @@ void Machine::deliver(const Transfer& transfer) {
       finish(transfer.receiver, transfer.receive,
              std::max(transfer.start, receiver.started[std::size_t(receive.stream)]));
   }
-  finish(transfer.rank, transfer.op,
-         ranks_[std::size_t(transfer.rank)]
-             .started[std::size_t(op_at(transfer.rank, transfer.op).stream)]);
+  finish(transfer.rank, transfer.op, transfer.start);
 }
 
 // ---- rendezvous ---------------------------------------------------------------------------------

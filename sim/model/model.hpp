@@ -96,6 +96,8 @@ struct ModelFamily {
 };
 std::span<const ModelFamily> model_families();
 const ModelFamily* find_model_family(std::string_view name);  // null if there is none
+// Of a step that was recorded elsewhere: no layers, no parameters. Not a row of the table.
+const ModelFamily& recorded_family();
 
 struct Model {
   std::string name;

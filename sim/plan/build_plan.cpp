@@ -1,12 +1,20 @@
 #include <utility>
 
 #include "base/check.hpp"
+#include "plan/job.hpp"
 #include "plan/plan.hpp"
 #include "plan/program_builder.hpp"
 
 namespace windtunnel {
 
 namespace {
+
+Schedule schedule_of(const Job& job) {
+  if (job.schedule_of_file) return *job.schedule_of_file;
+  const ScheduleFamily* family = find_schedule(job.schedule);
+  SIM_CHECK(family != nullptr, "unknown schedule " + job.schedule);
+  return family->make(job.parallel.pipeline, job.micro_batches(), job.parallel.virtual_stages);
+}
 
 RankGrid grid_of(const Job& job, const Schedule& schedule) {
   const Parallelism& parallel = job.parallel;
@@ -32,14 +40,12 @@ std::vector<LayerRange> layer_ranges(const std::vector<int>& layers_per_stage) {
 }  // namespace
 
 Plan build_plan(const Job& job) {
-  const ScheduleFamily* family = find_schedule(job.schedule);
-  SIM_CHECK(family != nullptr, "unknown schedule " + job.schedule);
+  if (job.recorded) return *job.recorded;
   SIM_CHECK(int(job.layers_per_stage.size()) == job.stages(), "layers_per_stage is not resolved");
 
   Plan plan;
   plan.type = job.precision.compute;
-  plan.schedule =
-      family->make(job.parallel.pipeline, job.micro_batches(), job.parallel.virtual_stages);
+  plan.schedule = schedule_of(job);
   plan.grid = grid_of(job, plan.schedule);
 
   PlanContext context{job, plan, {}, layer_ranges(job.layers_per_stage)};

@@ -12,7 +12,9 @@
 #include "base/work.hpp"
 #include "cluster/cluster.hpp"
 #include "model/model.hpp"
+#include "plan/plan.hpp"
 #include "plan/rank_grid.hpp"
+#include "schedules/schedule.hpp"
 
 namespace windtunnel {
 
@@ -94,6 +96,7 @@ struct Job {
   Batch batch;
   Precision precision;
   std::string schedule = "1f1b";  // a row of schedules/; with pipeline 1 it orders nothing
+  std::optional<Schedule> schedule_of_file;  // in place of a row, whose name is then the file's
   // Layers of the model on each virtual stage; sums to all layers. Resolved by the loader where the
   // file does not say it (split_layers).
   std::vector<int> layers_per_stage;
@@ -108,6 +111,9 @@ struct Job {
   std::optional<Noise> noise;
   ComputeMode compute = ComputeMode::Real;
   std::optional<double> tolerance;  // |error| of the predicted step time that `validate` accepts
+  // A recorded step in place of a model, a layout and a batch: every rank has a pipeline coordinate
+  // and a program of its own.
+  std::optional<Plan> recorded;
   std::optional<Price> price;
   Market market = Market::OnDemand;
   std::optional<double> total_tokens;  // of the whole run (samples for models without sequence)

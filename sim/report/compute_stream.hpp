@@ -38,7 +38,7 @@ struct Idle {
 };
 
 // By op: the op before it on its stream, or -1. Messages overtake one another, so an op of the
-// Receive stream is behind no other.
+// Receive or Transfers stream is behind no other.
 std::vector<int> queued_behind(const Program& program);
 
 struct ComputeStreamVisitor {

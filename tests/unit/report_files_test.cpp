@@ -89,7 +89,7 @@ TEST_CASE("report.json reads back as the report") {
   CHECK(read.at("energy_j_per_step") == report.energy_per_step->value);
 
   const json& time = read.at("breakdown_s");
-  CHECK(time.size() == 11);
+  CHECK(time.size() == 12);
   CHECK(time.at("bubble") == 3.0);
   double sum = 0;
   for (const auto& [key, part] : time.items()) sum += part.get<double>();
@@ -164,13 +164,13 @@ TEST_CASE("names that JSON must escape") {
 TEST_CASE("ranks.csv of the example") {
   CHECK(ranks_csv(example_report()) ==
         "rank,represented,stage,forward_s,backward_s,input_gradient_s,weight_gradient_s,"
-        "recompute_s,optimizer_s,tensor_communication_s,pipeline_transfer_s,"
+        "recompute_s,optimizer_s,kernels_s,tensor_communication_s,pipeline_transfer_s,"
         "data_communication_s,other_communication_s,bubble_s,weights_bytes,gradients_bytes,"
         "optimizer_bytes,activations_bytes,buffers_bytes,logits_bytes,memory_bytes,"
         "capacity_bytes\n"
-        "0,4,0,1.5,2.5,0,0,1,0.5,1,0.5,1,0,3,1000000000,1000000000,3000000000,1000000000,"
+        "0,4,0,1.5,2.5,0,0,1,0.5,0,1,0.5,1,0,3,1000000000,1000000000,3000000000,1000000000,"
         "200000000,0,6200000000,8000000000\n"
-        "4,4,1,1.5,2.5,0,0,1,0.5,1,0.25,1,0,3.25,1000000000,1000000000,3000000000,500000000,"
+        "4,4,1,1.5,2.5,0,0,1,0.5,0,1,0.25,1,0,3.25,1000000000,1000000000,3000000000,500000000,"
         "200000000,0,5700000000,8000000000\n");
 }
 
@@ -185,7 +185,7 @@ TEST_CASE("trace.json: a slice for each span, on threads named after the streams
       thread_names[{event.at("pid"), event.at("tid")}] = event.at("args").at("name");
   }
   CHECK(process_names ==
-        std::map<int, std::string>{{0, "rank 0 (stage 0) x4"}, {4, "rank 4 (stage 1) x4"}});
+        std::map<int, std::string>{{1, "rank 0 (stage 0) x4"}, {5, "rank 4 (stage 1) x4"}});
 
   const std::vector<json> slices = events_of(trace, "X");
   REQUIRE(slices.size() == 20);
@@ -204,7 +204,7 @@ TEST_CASE("trace.json: a slice for each span, on threads named after the streams
   });
   REQUIRE(sent != slices.end());
   CHECK(sent->at("args").at("bytes") == 4'000'000);
-  CHECK(thread_names.at({0, sent->at("tid")}) == "send activation");
+  CHECK(thread_names.at({1, sent->at("tid")}) == "send activation");
 }
 
 TEST_CASE("trace.json: slices of a thread do not overlap") {
@@ -279,7 +279,7 @@ TEST_CASE("trace.json: memory over time returns to where it began") {
   for (const int rank : {0, 4}) {
     std::vector<json> counters;
     for (const json& event : events_of(example_trace(), "C"))
-      if (event.at("pid") == rank) counters.push_back(event);
+      if (event.at("pid") == rank + 1) counters.push_back(event);
     REQUIRE(counters.size() > 2);
     double before = -1, highest = 0;
     for (const json& counter : counters) {
