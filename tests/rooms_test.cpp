@@ -15,6 +15,7 @@ const fs::path kRoot = WINDTUNNEL_SOURCE_DIR;
 
 const std::map<std::string, std::set<std::string>> kMaySee = {
     {"base", {"base"}},
+    {"pictures", {"base", "pictures"}},
     {"cluster", {"base", "cluster"}},
     {"model", {"base", "model"}},
     {"schedules", {"schedules"}},
@@ -25,7 +26,7 @@ const std::map<std::string, std::set<std::string>> kMaySee = {
     {"report", {"base", "cluster", "model", "schedules", "collectives", "plan", "report"}},
     {"commands",
      {"base", "cluster", "model", "schedules", "collectives", "plan", "config", "engine", "report",
-      "commands"}},
+      "pictures", "commands"}},
 };
 // Which room, or which files, may include a third-party library.
 const std::map<std::string, std::set<std::string>> kThirdParty = {
@@ -34,6 +35,8 @@ const std::map<std::string, std::set<std::string>> kThirdParty = {
     {"xbt", {"engine/simgrid_compat.hpp"}},
     {"nlohmann", {"config", "report", "commands"}},
     {"mpi.h", {"commands/ranks.cpp"}},
+    {"cairo.h", {"pictures/cairo.cpp"}},
+    {"cairo-svg.h", {"pictures/cairo.cpp"}},
     {"CLI", {"main.cpp"}},
 };
 
