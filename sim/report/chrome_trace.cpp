@@ -9,6 +9,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "report/compute_stream.hpp"
 #include "report/report.hpp"
 #include "report/trace_index.hpp"
 
@@ -18,6 +19,8 @@ namespace {
 
 constexpr std::size_t kFlushBytes = 1 << 20;
 constexpr int kThreadsPerStream = 1000;
+// Below the compute stream: why it idles.
+constexpr int kIdleThread = kThreadsPerStream / 2;
 
 std::string json_string(std::string_view text) {
   using Json = nlohmann::json;
@@ -52,6 +55,8 @@ ProgramText program_text(const Program& program) {
     if (op.first_layer >= 0)
       fmt::format_to(put, R"(,"layers":"{}-{}")", op.first_layer, op.end_layer - 1);
     if (op.kind != OpKind::Compute) fmt::format_to(put, R"(,"bytes":{:.0f})", op.bytes.value);
+    if (op.kind == OpKind::Collective)
+      fmt::format_to(put, R"(,"collective":"{}")", name_of(kCollectiveKindNames, op.collective));
     text.push_back(std::move(head));
   }
   return text;
@@ -67,7 +72,7 @@ struct RankLayout {
 // Puts a slice on the first thread of its stream that is free when it starts.
 RankLayout rank_layout(const Program& program, const RankTrace& rank) {
   const std::vector<Span>& spans = rank.spans;
-  RankLayout layout;
+  RankLayout layout{.thread_names = {{kIdleThread, "idle"}}};
   layout.thread.resize(spans.size());
   for (int i = 0; i < int(spans.size()); ++i) layout.order.push_back(i);
   std::stable_sort(layout.order.begin(), layout.order.end(), [&spans](int a, int b) {
@@ -170,6 +175,19 @@ void add_slices(EventList& events, const ProgramText& text, const RankTrace& ran
   }
 }
 
+// Times are rounded as those of slices are, so a pause touches its neighbours.
+void add_pauses(EventList& events, int rank, const std::vector<Idle>& pauses) {
+  for (const Idle& pause : pauses) {
+    const Picoseconds start = rounded(pause.begin), end = rounded(pause.end);
+    if (end <= start) continue;
+    const std::string_view cause = kIdleCauseNames[std::size_t(pause.cause)];
+    fmt::format_to(
+        events.next(),
+        R"({{"ph":"X","pid":{},"tid":{},"ts":{},"dur":{},"name":"{}","cat":"idle","args":{{}}}})",
+        rank, kIdleThread, microseconds(start), microseconds(end - start), cause);
+  }
+}
+
 void add_memory_event(EventList& events, int rank, Picoseconds time, const MemoryByKind& memory) {
   auto put = events.next();
   fmt::format_to(put, R"({{"ph":"C","pid":{},"ts":{},"name":"memory_bytes","args":{{)", rank,
@@ -236,6 +254,8 @@ void write_chrome_trace(const Job& job, const Plan& plan, const Trace& trace,
                    json_string(job.cluster.name)));
   sink("\n\"traceEvents\":[");
   EventList events(sink);
+  std::vector<std::vector<int>> behind;
+  for (const Program& program : plan.programs) behind.push_back(queued_behind(program));
   int arrows = 0;
   for (int i = 0; i < int(trace.ranks.size()); ++i) {
     const RankTrace& rank = trace.ranks[std::size_t(i)];
@@ -243,6 +263,8 @@ void write_chrome_trace(const Job& job, const Plan& plan, const Trace& trace,
     const Program& program = picture.index.program(i);
     add_names(events, rank, program.pipeline, layout);
     add_slices(events, picture.programs[std::size_t(rank.program)], rank, layout);
+    add_pauses(events, rank.rank,
+               pauses(picture.index, i, behind[std::size_t(rank.program)], trace.end));
     add_memory(events, program, rank);
     add_arrows(events, picture, i, arrows);
   }
