@@ -39,7 +39,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         command = [PROGRAM, 'sweep', str(ROOT / 'workloads/gpt3-175b-selene.yaml'),
                    '--set', 'gpus=128', '--set', 'parallel.data=2', '--set', 'batch.global=192',
-                   '--set', 'fidelity=full', '--vary', 'parallel.zero_stage=0,1',
+                   '--set', 'fidelity=stage', '--vary', 'parallel.zero_stage=0,1',
                    '--vary', 'recompute=none,selective,full', '--vary', 'batch.micro=1,2',
                    '--vary', 'schedule=gpipe,1f1b', '--allow-oom', '--jobs', JOBS,
                    '--out', folder]
