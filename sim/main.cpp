@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend/lab/lab_plan.hpp"
@@ -15,6 +16,7 @@
 #include "commands/backend_program.hpp"
 #include "commands/compare.hpp"
 #include "commands/files.hpp"
+#include "commands/plot.hpp"
 #include "commands/sweep.hpp"
 #include "commands/trial.hpp"
 #include "commands/validate.hpp"
@@ -148,13 +150,30 @@ int sweep_job(const Options& options) {
 
 int compare_runs(const Options& options) {
   const Comparison comparison = compare(options.first, options.second);
-  std::string text = comparison.text;
-  if (!options.json.empty()) {
-    const std::string problem = replace_file(options.json, comparison.json);
-    if (!problem.empty()) return fail(problem);
-    text += fmt::format("\nwrote {}\n", options.json);
+  std::vector<std::pair<std::filesystem::path, std::string>> files;
+  if (!options.json.empty()) files.emplace_back(options.json, comparison.json);
+  if (!options.out.empty()) {
+    const std::filesystem::path folder = options.out;
+    files.emplace_back(folder / "compare.html",
+                       compare_page(comparison, options.first, options.second));
+    files.emplace_back(folder / "compare.json", comparison.json);
+    std::error_code ignored;  // whoever writes into the folder says what is wrong with it
+    std::filesystem::create_directories(folder, ignored);
   }
+  std::string text = comparison.text, names;
+  for (const auto& [path, content] : files) {
+    const std::string problem = replace_file(path, content);
+    if (!problem.empty()) return fail(problem);
+    names += (names.empty() ? "" : ", ") + path.string();
+  }
+  if (!names.empty()) text += fmt::format("\nwrote {}\n", names);
   return printed(text);
+}
+
+int plot_folder(const PlotOptions& options) {
+  const PlotOutcome outcome = plot(options);
+  return outcome.problem.empty() ? printed(fmt::format("wrote {}\n", outcome.file.string()))
+                                 : fail(outcome.problem);
 }
 
 int validate_tables(const ValidateOptions& options) {
@@ -229,6 +248,13 @@ void add_validate_options(CLI::App* verb, ValidateOptions& options) {
   verb->add_option("--write-readme", options.readme, "file whose accuracy table is replaced");
 }
 
+void add_plot_options(CLI::App* verb, PlotOptions& options) {
+  verb->add_option("DIR", options.folder, "folder of simulate --out or of sweep --out")->required();
+  verb->add_option("--kind", options.kind, "timeline, breakdown, memory or scaling")->required();
+  verb->add_option("--format", options.format, "svg (default) or png");
+  verb->add_option("--out", options.out, "file to write; default: KIND.FORMAT in DIR");
+}
+
 void add_options(CLI::App* sweep_verb, CLI::App* compare_verb, Options& options) {
   sweep_verb
       ->add_option("--vary", options.vary,
@@ -243,6 +269,7 @@ void add_options(CLI::App* sweep_verb, CLI::App* compare_verb, Options& options)
   compare_verb->add_option("A", options.first, "folder of simulate --out, or a report.json")
       ->required();
   compare_verb->add_option("B", options.second, "the other one")->required();
+  compare_verb->add_option("--out", options.out, "folder for compare.html and compare.json");
   compare_verb->add_option("--json", options.json, "also write the comparison to this file");
 }
 
@@ -276,6 +303,9 @@ int run(int argc, char** argv) {
   for (CLI::App* verb : {simulate_verb, sweep_verb})
     verb->add_flag("--allow-oom", options.allow_oom, "simulate a job that does not fit");
   add_options(sweep_verb, compare_verb, options);
+  PlotOptions plot_options;
+  CLI::App* plot_verb = app.add_subcommand("plot", "Draw what simulate or sweep wrote");
+  add_plot_options(plot_verb, plot_options);
   ValidateOptions validate_options;
   TrialOptions trial_options;
   CLI::App* validate_verb = app.add_subcommand(
@@ -312,6 +342,7 @@ int run(int argc, char** argv) {
     if (export_verb->parsed()) return export_job(options);
     if (sweep_verb->parsed()) return sweep_job(options);
     if (compare_verb->parsed()) return compare_runs(options);
+    if (plot_verb->parsed()) return plot_folder(plot_options);
     if (validate_verb->parsed()) return validate_files(validate_options, trial_options);
     if (run_verb->parsed()) return pass_to_backend(*run_verb);
     if (calibrate_verb->parsed()) return pass_to_backend(*calibrate_verb);

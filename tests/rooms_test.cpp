@@ -15,6 +15,7 @@ const fs::path kRoot = WINDTUNNEL_SOURCE_DIR;
 
 const std::map<std::string, std::set<std::string>> kMaySee = {
     {"base", {"base"}},
+    {"pictures", {"base", "pictures"}},
     {"cluster", {"base", "cluster"}},
     {"model", {"base", "model"}},
     {"schedules", {"schedules"}},
@@ -29,7 +30,7 @@ const std::map<std::string, std::set<std::string>> kMaySee = {
      {"base", "cluster", "model", "schedules", "collectives", "plan", "interchange", "report"}},
     {"commands",
      {"base", "cluster", "model", "schedules", "collectives", "plan", "interchange", "config",
-      "engine", "report", "commands"}},
+      "engine", "report", "pictures", "commands"}},
 };
 // The rooms of backend/, which call themselves by their path; and what they see of the predictor.
 const std::map<std::string, std::set<std::string>> kBackendMaySee = {
@@ -50,6 +51,8 @@ const std::map<std::string, std::set<std::string>> kThirdParty = {
     {"nlohmann", {"interchange", "config", "report", "commands", "backend/lab"}},
     {"google", {"interchange"}},
     {"mpi.h", {"commands/ranks.cpp"}},
+    {"cairo.h", {"pictures/cairo.cpp"}},
+    {"cairo-svg.h", {"pictures/cairo.cpp"}},
     {"CLI", {"main.cpp", "backend/main.cpp"}},
     {"torch", {"backend", "backend/comm", "backend/model", "backend/execute"}},
     {"ATen", {"backend", "backend/comm", "backend/model", "backend/execute"}},

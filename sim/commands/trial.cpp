@@ -84,7 +84,7 @@ std::string run_measured(const Trial& trial, const TrialOptions& options) {
 
 // The measured ranks below the predicted ones, in one trace.
 std::string both_timelines(const Trial& trial) {
-  constexpr int kSecondRun = 1 << 20;  // above every rank
+  constexpr int kSecondRun = 1 << 20;  // above every process of the first
   const auto events = [&](const char* side) {
     const auto text = content_of(trial.folder / side / "trace.json");
     Json json = Json::parse(text.value_or("{}"));

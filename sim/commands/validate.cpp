@@ -40,8 +40,8 @@ std::string write_all(const fs::path& folder, const Validation& validation,
       {"rows.csv", rows_csv(validation)},
       {"summary.csv", summary_csv(tables)},
       {"summary.json", summary_json(tables)},
-      {"scatter.svg", scatter_svg(validation)},
-      {"errors.svg", histogram_svg(validation)},
+      {"scatter.svg", svg(scatter_picture(validation))},
+      {"errors.svg", svg(histogram_picture(validation))},
   }};
   for (const auto& [name, content] : files)
     if (std::string problem = replace_file(folder / name, content); !problem.empty())

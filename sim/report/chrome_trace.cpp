@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "report/compute_stream.hpp"
 #include "report/report.hpp"
 #include "report/trace_picture.hpp"
 

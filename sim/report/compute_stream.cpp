@@ -171,4 +171,15 @@ void sweep_compute_stream(const TraceIndex& index, int rank, const std::vector<i
   Sweep(index, rank, behind, visitor).run(step_end);
 }
 
+std::vector<Idle> pauses(const TraceIndex& index, int rank, const std::vector<int>& behind,
+                         Seconds step_end) {
+  std::vector<Idle> found;
+  sweep_compute_stream(index, rank, behind, step_end,
+                       {[&found](const Idle& pause) { found.push_back(pause); },
+                        [](const Op&, const Span&, Seconds) {}});
+  std::sort(found.begin(), found.end(),
+            [](const Idle& a, const Idle& b) { return a.begin < b.begin; });
+  return found;
+}
+
 }  // namespace windtunnel

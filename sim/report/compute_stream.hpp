@@ -53,4 +53,8 @@ struct ComputeStreamVisitor {
 void sweep_compute_stream(const TraceIndex& index, int rank, const std::vector<int>& behind,
                           Seconds step_end, const ComputeStreamVisitor& visitor);
 
+// The pauses of that rank alone, from first to last.
+std::vector<Idle> pauses(const TraceIndex& index, int rank, const std::vector<int>& behind,
+                         Seconds step_end);
+
 }  // namespace windtunnel

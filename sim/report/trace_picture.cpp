@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 
+#include "report/compute_stream.hpp"
 #include "report/trace_index.hpp"
 
 namespace windtunnel {
@@ -16,6 +17,8 @@ namespace {
 // Perfetto keeps process 0 and thread 0 for the idle task of a CPU and takes the thread whose
 // number is its process's for the main one: https://perfetto.dev/docs/analysis/sql-tables.
 constexpr int kThreadsPerStream = 1000, kFirstThread = 10'000'000;
+// Below the compute stream: why it idles.
+constexpr int kIdleThread = kFirstThread + kThreadsPerStream / 2;
 int process_of(int rank) {
   return rank + 1;
 }
@@ -40,6 +43,8 @@ ProgramText program_text(const Program& program) {
     if (op.micro_batch >= 0) add("micro_batch", std::int64_t{op.micro_batch});
     if (op.first_layer >= 0) add("layers", fmt::format("{}-{}", op.first_layer, op.end_layer - 1));
     if (op.kind != OpKind::Compute) add("bytes", std::int64_t(std::llround(op.bytes.value)));
+    if (op.kind == OpKind::Collective)
+      add("collective", std::string(name_of(kCollectiveKindNames, op.collective)));
   }
   return texts;
 }
@@ -54,7 +59,7 @@ struct RankLayout {
 // Puts a slice on the first thread of its stream that is free when it starts.
 RankLayout rank_layout(const Program& program, const RankTrace& rank) {
   const std::vector<Span>& spans = rank.spans;
-  RankLayout layout;
+  RankLayout layout{.thread_names = {{kIdleThread, "idle"}}};
   layout.thread.resize(spans.size());
   for (int i = 0; i < int(spans.size()); ++i) layout.order.push_back(i);
   std::stable_sort(layout.order.begin(), layout.order.end(), [&spans](int a, int b) {
@@ -101,6 +106,20 @@ Arrows arrows_of(const Trace& trace, const TraceIndex& index,
       arrows.in[{receiver->rank, far}].push_back(number++);
     }
   return arrows;
+}
+
+// Times are rounded as those of slices are, so a pause touches its neighbours.
+void draw_pauses(int process, const std::vector<Idle>& pauses, TraceWriter& writer) {
+  for (const Idle& pause : pauses) {
+    const Picoseconds start = rounded(pause.begin), end = rounded(pause.end);
+    if (end <= start) continue;
+    writer.slice({.process = process,
+                  .thread = kIdleThread,
+                  .start = start,
+                  .end = end,
+                  .name = std::string(kIdleCauseNames[std::size_t(pause.cause)]),
+                  .category = "idle"});
+  }
 }
 
 void draw_memory_at(int process, Picoseconds time, const MemoryByKind& memory,
@@ -164,6 +183,8 @@ void draw_trace(const Plan& plan, const Trace& trace, TraceWriter& writer) {
   for (const Program& program : plan.programs) texts.push_back(program_text(program));
   for (int i = 0; i < int(trace.ranks.size()); ++i)
     layouts.push_back(rank_layout(index.program(i), trace.ranks[std::size_t(i)]));
+  std::vector<std::vector<int>> behind;
+  for (const Program& program : plan.programs) behind.push_back(queued_behind(program));
   const Arrows arrows = arrows_of(trace, index, layouts);
   const auto arrows_at = [](const auto& map, int rank, int span) {
     const auto found = map.find({rank, span});
@@ -200,6 +221,7 @@ void draw_trace(const Plan& plan, const Trace& trace, TraceWriter& writer) {
         slice.arguments.push_back({"recompute_us", double(rounded(span.recompute)) * kMicro});
       writer.slice(slice);
     }
+    draw_pauses(process, pauses(index, i, behind[std::size_t(rank.program)], trace.end), writer);
     draw_memory(program, rank, writer);
   }
   draw_links(process_of(plan.grid.size()), plan.grid.size(), trace, writer);

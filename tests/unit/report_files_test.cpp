@@ -10,6 +10,7 @@
 
 #include "catch.hpp"
 #include "report/chrome_trace.hpp"
+#include "report/compute_stream.hpp"
 #include "report/html.hpp"
 #include "report/report.hpp"
 #include "unit/report_example.hpp"
@@ -55,6 +56,13 @@ std::vector<json> events_of(const json& trace, const std::string& phase) {
   for (const json& event : trace.at("traceEvents"))
     if (event.at("ph") == phase) events.push_back(event);
   return events;
+}
+
+// Slices of ops, without the pauses.
+std::vector<json> spans_of(const json& trace) {
+  std::vector<json> slices = events_of(trace, "X");
+  std::erase_if(slices, [](const json& slice) { return slice.at("cat") == "idle"; });
+  return slices;
 }
 
 json example_trace() {
@@ -187,7 +195,7 @@ TEST_CASE("trace.json: a slice for each span, on threads named after the streams
   CHECK(process_names ==
         std::map<int, std::string>{{1, "rank 0 (stage 0) x4"}, {5, "rank 4 (stage 1) x4"}});
 
-  const std::vector<json> slices = events_of(trace, "X");
+  const std::vector<json> slices = spans_of(trace);
   REQUIRE(slices.size() == 20);
   for (const json& slice : slices) CHECK(thread_names.contains({slice.at("pid"), slice.at("tid")}));
   const json& forward = slices.front();
@@ -207,6 +215,29 @@ TEST_CASE("trace.json: a slice for each span, on threads named after the streams
   CHECK(thread_names.at({1, sent->at("tid")}) == "send activation");
 }
 
+TEST_CASE("trace.json: compute and pauses fill the step, and pauses are named by their cause") {
+  const json trace = example_trace();
+  std::map<std::pair<int, int>, std::string> threads;
+  for (const json& event : events_of(trace, "M"))
+    if (event.at("name") == "thread_name")
+      threads[{event.at("pid"), event.at("tid")}] = event.at("args").at("name");
+  std::map<int, double> filled;
+  std::set<std::string> causes;
+  for (const json& slice : events_of(trace, "X")) {
+    const std::string thread = threads.at({slice.at("pid"), slice.at("tid")});
+    CHECK((thread == "idle") == (slice.at("cat") == "idle"));
+    if (thread == "idle") causes.insert(slice.at("name"));
+    if (thread == "idle" || thread == "compute")
+      filled[slice.at("pid")] += slice.at("dur").get<double>();
+  }
+  const double step = example::trace().end.value * 1e6;
+  CHECK(filled == std::map<int, double>{{0, step}, {4, step}});
+  for (const std::string& cause : causes)
+    CHECK(std::find(kIdleCauseNames.begin(), kIdleCauseNames.end(), cause) !=
+          kIdleCauseNames.end());
+  CHECK(causes.contains("warm_up"));
+}
+
 TEST_CASE("trace.json: slices of a thread do not overlap") {
   // Two messages arrive at once, from 0 to 2 and 1 to 3; a third from 2 to 4 has room again.
   Job job = example::job();
@@ -219,14 +250,14 @@ TEST_CASE("trace.json: slices of a thread do not overlap") {
                                          example::span(2, 2, 4)}}},
                     .end = Seconds(4)};
   const json read = json::parse(chrome_trace(job, plan, trace));
-  const std::vector<json> slices = events_of(read, "X");
+  const std::vector<json> slices = spans_of(read);
   REQUIRE(slices.size() == 3);
   CHECK(slices[0].at("tid") == slices[2].at("tid"));
   CHECK(slices[0].at("tid") != slices[1].at("tid"));
   std::set<std::string> names;
   for (const json& event : events_of(read, "M"))
     if (event.at("name") == "thread_name") names.insert(event.at("args").at("name"));
-  CHECK(names == std::set<std::string>{"receive", "receive 2"});
+  CHECK(names == std::set<std::string>{"idle", "receive", "receive 2"});
 }
 
 TEST_CASE("trace.json: an arrow from each send to its receive") {
@@ -314,7 +345,7 @@ TEST_CASE("trace.json in pieces is the whole") {
   });
   CHECK(pieces > 4);
   CHECK(whole == chrome_trace(example::job(), example::plan(), trace));
-  CHECK(events_of(json::parse(whole), "X").size() == 10010);
+  CHECK(spans_of(json::parse(whole)).size() == 10010);
 }
 
 TEST_CASE("the outputs are written, over those of an earlier run") {
