@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/check.hpp"
 #include "base/mix.hpp"
@@ -12,6 +13,7 @@ namespace {
 
 enum class Event : std::uint8_t {
   ComputeDone,   // a: rank
+  Issued,        // a: rank
   StepLatency,   // a: channel
   FlowDone,      // a: channel
   SendLatency,   // a: transfer
@@ -26,15 +28,21 @@ Token token_of(Event event, std::size_t index) {
 struct ProgramIndex {
   std::array<std::vector<int>, kStreams> order;           // by stream: ops in program order
   std::vector<int> waits;                                 // by op: how many ops it waits for
+  std::vector<int> issued_before;  // by op: collectives beside compute since the last compute op
   std::vector<std::vector<int>> dependents;               // by op: ops that wait for it
   std::map<std::tuple<Purpose, int, int>, int> receives;  // message -> op
 
   explicit ProgramIndex(const Program& program)
-      : waits(program.ops.size()), dependents(program.ops.size()) {
+      : waits(program.ops.size()),
+        issued_before(program.ops.size()),
+        dependents(program.ops.size()) {
+    int beside = 0;
     for (int i = 0; i < int(program.ops.size()); ++i) {
       const Op& op = program.ops[std::size_t(i)];
       order[std::size_t(op.stream)].push_back(i);
       waits[std::size_t(i)] = int(op.after.size());
+      if (op.kind == OpKind::Collective && op.stream != Stream::Compute) ++beside;
+      if (op.kind == OpKind::Compute) issued_before[std::size_t(i)] = std::exchange(beside, 0);
       for (const int before : op.after) dependents[std::size_t(before)].push_back(i);
       if (op.kind == OpKind::Receive) receives[{op.purpose, op.stage, op.micro_batch}] = i;
     }
@@ -52,6 +60,7 @@ struct RankState {
   std::size_t segment = 0;
   int pending = 0;  // parts of the segment that have not ended
   Seconds segment_start, communication, recompute;
+  Seconds host;  // when the host has issued everything up to now
 };
 
 // The collective under way on a channel.
@@ -96,6 +105,7 @@ class Machine {
 
   void begin_compute(int rank, int op);
   void begin_segment(int rank);
+  void join_segment(int rank);
   void part_done(int rank);
 
   void join(int rank, int op, int use);
@@ -191,6 +201,9 @@ void Machine::handle(Token token) {
     case Event::ComputeDone:
       part_done(int(index));
       return;
+    case Event::Issued:
+      join_segment(int(index));
+      return;
     case Event::StepLatency:
       start_flows(int(index));
       return;
@@ -260,6 +273,8 @@ void Machine::begin(int rank, int op) {
       begin_compute(rank, op);
       return;
     case OpKind::Collective:
+      if (what.stream == Stream::Compute)
+        ranks_[std::size_t(rank)].host += input_.collective_issue;
       join(rank, op, input_.communicators.use_index({what.group, what.collective, what.bytes}));
       return;
     case OpKind::Send:
@@ -287,6 +302,9 @@ void Machine::finish(int rank, int op, Seconds start) {
   const Stream stream = op_at(rank, op).stream;
   RankState& state = ranks_[std::size_t(rank)];
   record(rank, op, start);
+  // A blocking receive is one that the host waits for too.
+  if (stream == Stream::Compute && op_at(rank, op).kind == OpKind::Receive)
+    state.host = std::max(state.host, network_.now());
   if (stream != Stream::Receive) {
     state.busy[std::size_t(stream)] = false;
     ++state.position[std::size_t(stream)];
@@ -308,6 +326,7 @@ void Machine::begin_compute(int rank, int op) {
   state.op = op;
   state.segment = 0;
   state.communication = state.recompute = Seconds(0);
+  state.host += index_of(rank).issued_before[std::size_t(op)] * input_.collective_issue;
   const std::size_t block = std::size_t(op_at(rank, op).block);
   const RunnableBlock& runnable = input_.blocks[std::size_t(rank)][block];
   if (!runnable.merged) {
@@ -319,7 +338,10 @@ void Machine::begin_compute(int rank, int op) {
   state.pending = 1;
   for (const auto& [path, bytes] : runnable.merged->carried)
     carry(path, bytes, network_.now(), network_.now() + runnable.merged->total);
-  later(runnable.merged->total, token_of(Event::ComputeDone, std::size_t(rank)));
+  const Seconds issued = state.host + runnable.merged->late - network_.now();
+  state.host += runnable.merged->host;
+  later(std::max(runnable.merged->total, issued),
+        token_of(Event::ComputeDone, std::size_t(rank)));
 }
 
 void Machine::begin_segment(int rank) {
@@ -328,19 +350,33 @@ void Machine::begin_segment(int rank) {
   const std::vector<Segment>& segments = *input_.blocks[std::size_t(rank)][block].segments;
   state.segment_start = network_.now();
   state.pending = 1;  // the kernels; they may take no time
-  Seconds compute;
+  Seconds compute, issue;
   int use = -1;
   if (state.segment < segments.size()) {
     const Segment& segment = segments[state.segment];
     const double factor = noise(rank, state.op, state.segment);
-    compute = segment.compute * factor;
+    compute = std::max(segment.compute * factor,
+                       state.host + segment.late * factor - network_.now());
+    issue = state.host + input_.collective_issue - network_.now();
+    state.host += segment.host;
     state.recompute += segment.recompute * factor;
     use = segment.use;
     if (use >= 0) ++state.pending;
     state.communication -= compute;  // what the segment takes beyond its kernels is communication
   }
   later(compute, token_of(Event::ComputeDone, std::size_t(rank)));
-  if (use >= 0) join(rank, state.op, use);
+  if (use < 0) return;
+  if (issue.value > 0)
+    network_.after(issue, token_of(Event::Issued, std::size_t(rank)));
+  else
+    join(rank, state.op, use);
+}
+
+void Machine::join_segment(int rank) {
+  const RankState& state = ranks_[std::size_t(rank)];
+  const std::size_t block = std::size_t(op_at(rank, state.op).block);
+  join(rank, state.op,
+       (*input_.blocks[std::size_t(rank)][block].segments)[state.segment].use);
 }
 
 void Machine::part_done(int rank) {

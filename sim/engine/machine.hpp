@@ -19,6 +19,7 @@ namespace windtunnel {
 // run in lockstep.
 struct MergedBlock {
   Seconds total, communication, recompute;
+  Seconds host, late;                          // as of a Segment, `total` in place of its compute
   std::vector<std::pair<int, Bytes>> carried;  // by its collectives: path and bytes
 };
 
@@ -38,6 +39,7 @@ struct MachineInput {
       class_share;      // by path: bytes on all links of a class per byte of a flow
   bool rounds = false;  // run collectives round by round
   std::optional<Noise> noise;
+  Seconds collective_issue;  // of a collective that is an op by itself
   std::function<void(const Progress&)> on_progress;
 };
 

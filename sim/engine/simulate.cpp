@@ -95,7 +95,7 @@ void merge_equal_paths(std::vector<std::pair<int, Bytes>>& carried) {
 
 std::optional<MergedBlock> merge(const std::vector<Segment>& segments, int rank,
                                  const Communicators& communicators, const Layout& layout,
-                                 const std::vector<bool>& mergeable) {
+                                 const std::vector<bool>& mergeable, Seconds collective_issue) {
   MergedBlock block;
   for (const Segment& segment : segments) {
     Seconds collective;
@@ -107,7 +107,12 @@ std::optional<MergedBlock> merge(const std::vector<Segment>& segments, int rank,
       }
     }
     const Seconds exposed = std::max(Seconds(0), collective - segment.compute);
-    block.total += segment.compute + exposed;
+    const Seconds total = segment.compute + exposed;
+    const Seconds issued = segment.use >= 0 ? collective_issue : Seconds(0);
+    block.late =
+        std::max(block.late + total, block.host + std::max(segment.late, issued + collective));
+    block.host += segment.host;
+    block.total += total;
     block.communication += exposed;
     block.recompute += segment.recompute;
   }
@@ -118,8 +123,9 @@ std::optional<MergedBlock> merge(const std::vector<Segment>& segments, int rank,
 // Blocks lowered once for each kind of GPU and slowdown.
 class LoweredBlocks {
  public:
-  LoweredBlocks(const Plan& plan, const Cluster& cluster, const Communicators& communicators)
-      : plan_(plan), cluster_(cluster), communicators_(communicators) {}
+  LoweredBlocks(const Plan& plan, const Cluster& cluster, const Host& host,
+                const Communicators& communicators)
+      : plan_(plan), cluster_(cluster), host_(host), communicators_(communicators) {}
 
   const std::vector<Segment>& at(const Layout::Rank& rank, int block) {
     const int node = cluster_.gpus[std::size_t(rank.rank)].node;
@@ -127,13 +133,14 @@ class LoweredBlocks {
     const auto [found, is_new] = known_.try_emplace({block, type, rank.slowdown});
     if (is_new)
       found->second = lower(plan_.blocks[std::size_t(block)], plan_.type,
-                            cluster_.gpu_spec(rank.rank), rank.slowdown, communicators_);
+                            cluster_.gpu_spec(rank.rank), rank.slowdown, host_, communicators_);
     return found->second;
   }
 
  private:
   const Plan& plan_;
   const Cluster& cluster_;
+  const Host& host_;
   const Communicators& communicators_;
   std::map<std::tuple<int, int, double>, std::vector<Segment>> known_;
 };
@@ -196,7 +203,7 @@ Trace simulate(const Plan& plan, const Cluster& cluster, const Conditions& condi
                                                                           : Wires::Shared;
   const Layout layout = lay_out(plan, cluster, communicators, alike, slowdown, wires);
 
-  LoweredBlocks lowered(plan, cluster, communicators);
+  LoweredBlocks lowered(plan, cluster, conditions.host, communicators);
   MachineInput input{.plan = plan,
                      .communicators = communicators,
                      .layout = layout,
@@ -204,6 +211,7 @@ Trace simulate(const Plan& plan, const Cluster& cluster, const Conditions& condi
                      .class_share = class_shares(cluster, layout),
                      .rounds = fidelity == Fidelity::Rounds,
                      .noise = conditions.noise,
+                     .collective_issue = conditions.host.collective,
                      .on_progress = conditions.on_progress};
   for (const Layout::Rank& rank : layout.ranks) {
     std::vector<RunnableBlock>& blocks = input.blocks.emplace_back(plan.blocks.size());
@@ -212,7 +220,7 @@ Trace simulate(const Plan& plan, const Cluster& cluster, const Conditions& condi
       blocks[std::size_t(block)].segments = &segments;
       if (merges)
         blocks[std::size_t(block)].merged =
-            merge(segments, rank.rank, communicators, layout, mergeable);
+            merge(segments, rank.rank, communicators, layout, mergeable, conditions.host.collective);
     }
   }
   const auto network = conditions.network == NetworkKind::SimGrid

@@ -77,6 +77,13 @@ struct Noise {
   double amplitude = 0;  // each kernel's time is scaled by a uniform factor in [1 - a, 1 + a]
 };
 
+// How fast the rank's process issues work to its GPU, which waits where its kernels are shorter.
+// Zero: everything is captured beforehand, as in a CUDA graph.
+struct Host {
+  Seconds kernel, collective;  // of the process, for each
+  bool sets() const { return kernel.value > 0 || collective.value > 0; }
+};
+
 enum class Market { OnDemand, Spot };
 inline constexpr std::array<std::string_view, 2> kMarketNames = {"on_demand", "spot"};
 
@@ -98,6 +105,7 @@ struct Job {
   PipelineTransfer pipeline_transfer = PipelineTransfer::Overlapped;
   OptimizerKind optimizer = OptimizerKind::Adam;
   bool gradient_clipping = true;
+  Host host;
   Fidelity fidelity = Fidelity::Folded;
   std::vector<Straggler> stragglers;
   std::optional<Noise> noise;
