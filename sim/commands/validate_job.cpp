@@ -311,7 +311,7 @@ std::string Mapping::execution() {
   const bool is_flash = contains(attention, "yes") || contains(attention, "flash") ||
                         contains(attention, "Flash") || contains(attention, "FA");
   text += fmt::format("attention: {}\n", is_flash ? "flash" : "unfused");
-  for (const char* key : {"data_parallel", "pipeline_transfer"})
+  for (const char* key : {"data_parallel", "pipeline_transfer", "gradient_accumulation", "host"})
     if (const std::string value = (*framework_)[key]; !value.empty())
       text += fmt::format("{}: {}\n", key, value);
   if (is_images_) text += "optimizer: sgd\ngradient_clipping: false\n";

@@ -19,7 +19,7 @@ const std::array<Section, 9>& known_sections() {
       {"fabrics", {"nics", "rate", "channels", "channel", "fabric"}},
       {"frameworks",
        {"name", "gradients", "pads", "data_parallel", "pipeline_transfer", "attention",
-        "sequence_parallel", "zero_stage", "fsdp"}},
+        "sequence_parallel", "zero_stage", "fsdp", "gradient_accumulation", "host"}},
       {"models", {"family", "model", "extra", "images", "ungated"}},
       {"schedules", {"schedule"}},
       {"recompute", {"recompute"}},

@@ -65,11 +65,10 @@ Operation norm_operation(const TransformerSlice& slice, std::string_view name);
 
 // Scores, softmax and values, as one piece of work, on a/t heads. MFU counts 4 b s s a d forward
 // and twice that backward, whatever runs.
-// Unfused: the full s x s square. Two batched GEMMs, one fused scale-mask-softmax, one dropout.
-// Each of the b a s s / t scores costs: written, softmax read + written, dropout read + written
-// with a 1-byte mask, read by the value GEMM = 6 e + 1 bytes (4 e without dropout). Backward, in
-// reverse: dropped scores read, gradient written, dropout read + mask + written, softmax two read +
-// one written, read by two GEMMs = 9 e + 1 (7 e). Q, K, V, O and their gradients come on top.
+// Unfused: the full s x s square as batched GEMMs of b a / t heads, one fused scale-mask-softmax, one
+// dropout with a mask of 1 byte, and a copy that puts the heads side by side. Backward in reverse, two
+// GEMMs for each, and a copy that joins the gradients of Q, K and V. Source: CoreAttention of
+// Megatron-LM, megatron/model/transformer.py.
 // Flash: nothing of size s x s moves, causal models run half of the square, the backward pass runs
 // five GEMMs to the forward's two (one again), 2.5x. Kernels 1 and 3: dO*O, the main one, dQ cast.
 // Source: Dao et al. 2022, arXiv:2205.14135, algorithms 1 and 4.

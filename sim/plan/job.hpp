@@ -45,6 +45,11 @@ struct Precision {
 enum class OptimizerKind { None, Sgd, Adam };
 inline constexpr std::array<std::string_view, 3> kOptimizerKindNames = {"none", "sgd", "adam"};
 
+// Whether gradients of a micro-batch are added to earlier ones' inside the weight-gradient GEMM
+// (Megatron-LM's gradient_accumulation_fusion) or by a kernel for each tensor (PyTorch autograd).
+enum class GradientAccumulation { Fused, Separate };
+inline constexpr std::array<std::string_view, 2> kGradientAccumulationNames = {"fused", "separate"};
+
 struct DataParallelOptions {
   Bytes first_bucket{1024.0 * 1024};  // PyTorch DDP kDefaultFirstBucketBytes
   Bytes bucket{25 * 1024.0 * 1024};   // PyTorch DDP kDefaultBucketBytesCap
@@ -102,6 +107,7 @@ struct Job {
   Recompute recompute = Recompute::None;
   AttentionKernel attention = AttentionKernel::Unfused;
   DataParallelOptions data_parallel;
+  GradientAccumulation accumulation = GradientAccumulation::Fused;
   PipelineTransfer pipeline_transfer = PipelineTransfer::Overlapped;
   OptimizerKind optimizer = OptimizerKind::Adam;
   bool gradient_clipping = true;
