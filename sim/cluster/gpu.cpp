@@ -41,7 +41,7 @@ Seconds split_time(const GpuSpec& gpu, const Work& work, int split) {
 }
 
 Seconds tiled_time(const GpuSpec& gpu, const Work& work, FlopRate peak) {
-  constexpr std::array<int, 4> kSplits = {1, 2, 4, 8};
+  constexpr std::array<int, 6> kSplits = {1, 2, 4, 8, 16, 32};
   constexpr double kShallowest = 256;  // a part of k is at least so deep
   const GemmTiles& gemm = gpu.gemm;
   const FlopRate each = peak / gemm.processors;
@@ -67,9 +67,10 @@ Seconds compute_time(const GpuSpec& gpu, const Work& work, DType type) {
   const auto& peak = gpu.peak[static_cast<std::size_t>(type)];
   SIM_CHECK(peak.has_value(),
             gpu.name + " has no peak for " + std::string(name_of(kDTypeNames, type)));
-  if (work.op == OpClass::Matmul && !gpu.gemm.tiles.empty()) return tiled_time(gpu, work, *peak);
+  if (work.m > 0 && !gpu.gemm.tiles.empty()) return tiled_time(gpu, work, *peak);
   const double size = is_by_flops(work.op) ? work.flops.value : work.bytes.value;
-  return work.flops / (*peak * curve(gpu, work.op).at(size / work.kernels));
+  const double efficiency = curve(gpu, work.op).at(size / work.kernels) * work.efficiency;
+  return work.flops / (*peak * efficiency);
 }
 
 Seconds memory_time(const GpuSpec& gpu, const Work& work) {

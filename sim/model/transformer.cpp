@@ -25,19 +25,15 @@ Piece collective(std::string_view name, CollectiveKind kind, Bytes size,
 
 // Gate and up enter, their product leaves: 3 e f forward. Backward reads dY, gate and up and writes
 // two gradients: 5 e f. Fused, so that only gate and up are kept.
+// Eager: SiLU and the product apart, 2 + 3 forward, 4 + 2 (the product's other factor) + 3 backward,
+// and what SiLU returned is kept too.
 Operation swiglu(const TransformerSlice& slice, std::int64_t ffn) {
   const double bytes = slice.element * double(slice.tokens) * double(ffn) / slice.tensor;
+  if (slice.kernels == Kernels::Eager)
+    return elementwise_operation("swiglu", elementwise_kernels(5 * bytes, 2),
+                                 elementwise_kernels(9 * bytes, 3), Bytes(3 * bytes));
   return elementwise_operation("swiglu", elementwise_kernels(3 * bytes, 1),
                                elementwise_kernels(5 * bytes, 1), Bytes(2 * bytes));
-}
-
-// Rotary position embedding of Q and K in place, one kernel each; its backward rotates back and
-// needs nothing kept.
-Operation rotary(const TransformerSlice& slice, const BlockShape& shape) {
-  const double elements =
-      double(slice.tokens) * double((shape.heads + shape.kv_heads) * shape.head_size);
-  const Work work = elementwise_kernels(2 * slice.element * elements / slice.tensor, 2);
-  return elementwise_operation("rotary", work, work, Bytes(0));
 }
 
 Operation dropout(const TransformerSlice& slice, std::string_view name) {
@@ -110,6 +106,9 @@ Flops attention_square(const TransformerSlice& slice, const BlockShape& shape) {
                double(shape.heads * shape.head_size));
 }
 
+// FlashAttention-2 is about twice as fast as FlashAttention. Source: Dao 2023, arXiv:2307.08691, abstract.
+constexpr double kFlash1Efficiency = 0.5;
+
 Operation flash_attention(const TransformerSlice& slice, const BlockShape& shape) {
   const double width = double(shape.heads * shape.head_size);
   const double kv_width = double(shape.kv_heads * shape.head_size);
@@ -117,9 +116,11 @@ Operation flash_attention(const TransformerSlice& slice, const BlockShape& shape
   const Flops run = attention_square(slice, shape) / (shape.causal ? 2 : 1) / slice.tensor;
   // The fp32 log-sum-exp of each row of scores.
   const double sums = 4 * double(slice.tokens) * double(shape.heads) / slice.tensor;
-  Work forward = {.op = OpClass::Attention, .flops = run};
+  const double efficiency =
+      slice.attention == AttentionKernel::Flash1 ? kFlash1Efficiency : 1;
+  Work forward = {.op = OpClass::Attention, .flops = run, .efficiency = efficiency};
   forward.bytes = Bytes(per_feature * (2 * width + 2 * kv_width) + sums);
-  Work backward = {.op = OpClass::Attention, .flops = 2.5 * run, .kernels = 3};
+  Work backward = {.op = OpClass::Attention, .flops = 2.5 * run, .kernels = 3, .efficiency = efficiency};
   backward.bytes = Bytes(per_feature * (4 * width + 4 * kv_width) + sums);
   return elementwise_operation("attention", forward, backward,
                                Bytes(per_feature * (width + 2 * kv_width) + sums));
@@ -133,7 +134,13 @@ Operation unfused_attention(const TransformerSlice& slice, const BlockShape& sha
   const double keys = 2 * e * double(slice.tokens) * double(shape.kv_heads * d) / slice.tensor;
   const Work square = matmul(s, s, d, slice.type, batch), mix = matmul(s, d, s, slice.type, batch);
   Operation op;
-  op.forward = {{"scores", square}, {"softmax", elementwise_kernels(2 * e * scores, 1)}};
+  // Eager: scaled, masked by a byte, cast, softmax in fp32, cast back.
+  const bool eager = slice.kernels == Kernels::Eager;
+  const Work softmax =
+      eager ? elementwise_kernels((6 * e + 17) * scores, 5) : elementwise_kernels(2 * e * scores, 1);
+  const Work softmax_gradient =
+      eager ? elementwise_kernels((6 * e + 21) * scores, 5) : elementwise_kernels(3 * e * scores, 1);
+  op.forward = {{"scores", square}, {"softmax", softmax}};
   op.backward = {{"merge_heads", elementwise_kernels(2 * context, 1)},
                  {"values.input_gradient", square},
                  {"values.weight_gradient", mix}};
@@ -144,7 +151,7 @@ Operation unfused_attention(const TransformerSlice& slice, const BlockShape& sha
   }
   op.forward.push_back({"values", mix});
   op.forward.push_back({"merge_heads", elementwise_kernels(2 * context, 1)});
-  op.backward.push_back({"softmax", elementwise_kernels(3 * e * scores, 1)});
+  op.backward.push_back({"softmax", softmax_gradient});
   op.backward.push_back({"scores.query_gradient", mix});
   op.backward.push_back({"scores.key_gradient", mix});
   op.backward.push_back({"join_gradients", elementwise_kernels(2 * (context + keys), 1)});
@@ -174,7 +181,8 @@ TransformerSlice::TransformerSlice(const Slice& slice, std::int64_t sequence_len
       splits_sequence(slice.sequence_parallel && slice.tensor > 1),
       type(slice.type),
       element(activation_bytes(slice.type)),
-      attention(slice.attention) {}
+      attention(slice.attention),
+      kernels(slice.kernels) {}
 
 Bytes TransformerSlice::whole_hidden() const {
   return Bytes(element * double(tokens) * double(hidden));
@@ -235,10 +243,27 @@ Operation norm_operation(const TransformerSlice& slice, std::string_view name) {
                                elementwise_kernels(3 * bytes, 2), Bytes(bytes));
 }
 
+Operation rms_norm_operation(const TransformerSlice& slice, std::string_view name) {
+  if (slice.kernels == Kernels::Fused) return norm_operation(slice, name);
+  const double n = slice.local_elements(), e = slice.element;
+  return elementwise_operation(name, elementwise_kernels((4 * e + 28) * n, 7),
+                               elementwise_kernels((9 * e + 52) * n, 12),
+                               Bytes((2 * e + 4) * n));
+}
+
+Operation rotary(const TransformerSlice& slice, const BlockShape& shape) {
+  const bool eager = slice.kernels == Kernels::Eager;
+  const double elements =
+      double(slice.tokens) * double((shape.heads + shape.kv_heads) * shape.head_size);
+  const double bytes = eager ? 2 * slice.element + 16 : 2 * slice.element;
+  const Work work = elementwise_kernels(bytes * elements / slice.tensor, eager ? 6 : 2);
+  return elementwise_operation("rotary", work, work, Bytes(0));
+}
+
 Operation attention_core(const TransformerSlice& slice, const BlockShape& shape) {
   const Flops square = attention_square(slice, shape);
-  Operation op = slice.attention == AttentionKernel::Flash ? flash_attention(slice, shape)
-                                                           : unfused_attention(slice, shape);
+  Operation op = slice.attention == AttentionKernel::Unfused ? unfused_attention(slice, shape)
+                                                             : flash_attention(slice, shape);
   op.forward_flops = square;
   op.backward_flops = 2 * square;
   op.causal_saving = (shape.causal ? 1.5 : 0) * square;  // half of 1 + 2
@@ -269,8 +294,11 @@ LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& sha
   const std::int64_t qkv = width + 2 * shape.kv_heads * shape.head_size;
   std::vector<Operation> operations;
   const auto add = [&](Operation op) { operations.push_back(std::move(op)); };
+  const auto norm = [&](std::string_view name) {
+    return shape.biased ? norm_operation(slice, name) : rms_norm_operation(slice, name);
+  };
 
-  if (!shape.post_norm) add(norm_operation(slice, "attention_norm"));
+  if (!shape.post_norm) add(norm("attention_norm"));
   const auto add_bias = [&](std::string_view name, double elements) {
     if (shape.biased) add(bias_gradient(name, elements, slice.element));
   };
@@ -282,9 +310,9 @@ LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& sha
   add(row_parallel_linear(slice, kProjection, width, shape.hidden));
   add_bias("projection.bias_gradient", slice.local_elements());
   add(residual_add(slice, "attention_residual", shape.dropout));
-  if (shape.post_norm) add(norm_operation(slice, "attention_norm"));
+  if (shape.post_norm) add(norm("attention_norm"));
 
-  if (!shape.post_norm) add(norm_operation(slice, "mlp_norm"));
+  if (!shape.post_norm) add(norm("mlp_norm"));
   const std::int64_t mlp_in = (shape.gated ? 2 : 1) * shape.ffn;
   add(column_parallel_linear(slice, kMlpIn, shape.hidden, mlp_in));
   add_bias("mlp_in.bias_gradient", tokens * double(mlp_in) / slice.tensor);
@@ -295,7 +323,7 @@ LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& sha
   add(row_parallel_linear(slice, kMlpOut, shape.ffn, shape.hidden));
   add_bias("mlp_out.bias_gradient", slice.local_elements());
   add(residual_add(slice, "mlp_residual", shape.dropout));
-  if (shape.post_norm) add(norm_operation(slice, "mlp_norm"));
+  if (shape.post_norm) add(norm("mlp_norm"));
 
   return assembled_layer(operations, LayerKind::Block, slice.local_hidden(), slice.local_hidden(),
                          recompute);

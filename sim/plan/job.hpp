@@ -111,6 +111,7 @@ struct Job {
   PipelineTransfer pipeline_transfer = PipelineTransfer::Overlapped;
   OptimizerKind optimizer = OptimizerKind::Adam;
   bool gradient_clipping = true;
+  Kernels kernels = Kernels::Fused;
   Host host;
   Fidelity fidelity = Fidelity::Folded;
   std::vector<Straggler> stragglers;
@@ -123,7 +124,7 @@ struct Job {
   int stages() const { return parallel.pipeline * parallel.virtual_stages; }
   Slice slice() const {
     return {batch.micro,       batch.sequence, parallel.tensor, parallel.sequence_parallel,
-            precision.compute, attention,      recompute};
+            precision.compute, attention,      recompute,         kernels};
   }
 };
 
