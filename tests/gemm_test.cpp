@@ -20,12 +20,16 @@ struct Errors {
 };
 
 GpuSpec gpu_of(const std::string& cluster) {
-  return load_job_text("model: {family: gpt, hidden: 64, layers: 1, heads: 1, vocab: 64, "
-                       "max_sequence: 64}\n"
-                       "cluster: ../topologies/clusters/" + cluster + ".yaml\n"
-                       "gpus: 1\nbatch: {global: 1, micro: 1, sequence: 64}\nprecision: bf16\n",
-                       WINDTUNNEL_SOURCE_DIR "/workloads/test.yaml", {})
-      .cluster.node_types.front().gpu;
+  return load_job_text(
+             "model: {family: gpt, hidden: 64, layers: 1, heads: 1, vocab: 64, "
+             "max_sequence: 64}\n"
+             "cluster: ../topologies/clusters/" +
+                 cluster +
+                 ".yaml\n"
+                 "gpus: 1\nbatch: {global: 1, micro: 1, sequence: 64}\nprecision: bf16\n",
+             WINDTUNNEL_SOURCE_DIR "/workloads/test.yaml", {})
+      .cluster.node_types.front()
+      .gpu;
 }
 
 Errors errors(const GpuSpec& gpu, const std::string& table, const std::string& use) {

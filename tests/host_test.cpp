@@ -11,10 +11,15 @@ Job small_job(const std::string& parallel, int gpus, const std::string& host) {
   return load_job_text(
       "model: {family: gpt, hidden: 256, layers: 2, heads: 4, vocab: 512, max_sequence: 64}\n"
       "cluster: ../topologies/clusters/single-8xa100.yaml\n"
-      "gpus: " + std::to_string(gpus) + "\n"
-      "parallel: " + parallel + "\n"
-      "batch: {global: 2, micro: 1, sequence: 64}\n"
-      "precision: bf16\n" + host,
+      "gpus: " +
+          std::to_string(gpus) +
+          "\n"
+          "parallel: " +
+          parallel +
+          "\n"
+          "batch: {global: 2, micro: 1, sequence: 64}\n"
+          "precision: bf16\n" +
+          host,
       WINDTUNNEL_SOURCE_DIR "/workloads/test.yaml", {});
 }
 

@@ -32,7 +32,7 @@ PARAMETERS = [
     (PYTORCH, "kernel", 2, 80, ["18", "25"]),
 ]
 ROUNDS = 2
-STEPS = 7  # of a golden-section search: the bracket shrinks to 0.618^7 = 3 %
+STEPS = 6  # of a golden-section search: the bracket shrinks to 0.618^6 = 6 %
 
 
 def calibrate_rows(table, folder):

@@ -54,9 +54,9 @@ Seconds tiled_time(const GpuSpec& gpu, const Work& work, FlopRate peak) {
         const double tiles =
             ceil_div(double(work.m), m) * ceil_div(double(work.n), n) * double(work.batch) * split;
         const Flops wave(2.0 * m * n * (depth + gemm.fill));
-        const Seconds time =
-            gemm.latency + ceil_div(tiles, gemm.processors) * (wave / (each * tile.efficiency)) +
-            split_time(gpu, work, split);
+        const Seconds time = gemm.latency +
+                             ceil_div(tiles, gemm.processors) * (wave / (each * tile.efficiency)) +
+                             split_time(gpu, work, split);
         best = best ? std::min(*best, time) : time;
       }
   return *best;

@@ -52,8 +52,8 @@ struct GpuSpec {
 };
 
 // Roofline with efficiencies: kernels * launch + max(flops / (peak * e), bytes / (bandwidth *
-// e_bytes)). A matmul on a GPU with tiles takes the fastest of them, k split in up to 32 parts, and a
-// convolution as the GEMM of its shape:
+// e_bytes)). A matmul on a GPU with tiles takes the fastest of them, k split in up to 32 parts, and
+// a convolution as the GEMM of its shape:
 //   latency + ceil(tiles / processors) * 2 m' n' (k' + fill) / (peak / processors * e).
 // Elsewhere `e` is the curve of the operation's class; e_bytes the Elementwise curve (for
 // Optimizer and Embedding their own). Curves are read at the size of one kernel: a work of 10

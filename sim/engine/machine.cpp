@@ -26,8 +26,8 @@ Token token_of(Event event, std::size_t index) {
 
 // What does not change between ranks of one program.
 struct ProgramIndex {
-  std::array<std::vector<int>, kStreams> order;           // by stream: ops in program order
-  std::vector<int> waits;                                 // by op: how many ops it waits for
+  std::array<std::vector<int>, kStreams> order;  // by stream: ops in program order
+  std::vector<int> waits;                        // by op: how many ops it waits for
   std::vector<int> issued_before;  // by op: collectives beside compute since the last compute op
   std::vector<std::vector<int>> dependents;               // by op: ops that wait for it
   std::map<std::tuple<Purpose, int, int>, int> receives;  // message -> op
@@ -273,8 +273,7 @@ void Machine::begin(int rank, int op) {
       begin_compute(rank, op);
       return;
     case OpKind::Collective:
-      if (what.stream == Stream::Compute)
-        ranks_[std::size_t(rank)].host += input_.collective_issue;
+      if (what.stream == Stream::Compute) ranks_[std::size_t(rank)].host += input_.collective_issue;
       join(rank, op, input_.communicators.use_index({what.group, what.collective, what.bytes}));
       return;
     case OpKind::Send:
@@ -340,8 +339,7 @@ void Machine::begin_compute(int rank, int op) {
     carry(path, bytes, network_.now(), network_.now() + runnable.merged->total);
   const Seconds issued = state.host + runnable.merged->late - network_.now();
   state.host += runnable.merged->host;
-  later(std::max(runnable.merged->total, issued),
-        token_of(Event::ComputeDone, std::size_t(rank)));
+  later(std::max(runnable.merged->total, issued), token_of(Event::ComputeDone, std::size_t(rank)));
 }
 
 void Machine::begin_segment(int rank) {
@@ -355,8 +353,8 @@ void Machine::begin_segment(int rank) {
   if (state.segment < segments.size()) {
     const Segment& segment = segments[state.segment];
     const double factor = noise(rank, state.op, state.segment);
-    compute = std::max(segment.compute * factor,
-                       state.host + segment.late * factor - network_.now());
+    compute =
+        std::max(segment.compute * factor, state.host + segment.late * factor - network_.now());
     issue = state.host + input_.collective_issue - network_.now();
     state.host += segment.host;
     state.recompute += segment.recompute * factor;
@@ -375,8 +373,7 @@ void Machine::begin_segment(int rank) {
 void Machine::join_segment(int rank) {
   const RankState& state = ranks_[std::size_t(rank)];
   const std::size_t block = std::size_t(op_at(rank, state.op).block);
-  join(rank, state.op,
-       (*input_.blocks[std::size_t(rank)][block].segments)[state.segment].use);
+  join(rank, state.op, (*input_.blocks[std::size_t(rank)][block].segments)[state.segment].use);
 }
 
 void Machine::part_done(int rank) {

@@ -219,8 +219,8 @@ Trace simulate(const Plan& plan, const Cluster& cluster, const Conditions& condi
       const std::vector<Segment>& segments = lowered.at(rank, block);
       blocks[std::size_t(block)].segments = &segments;
       if (merges)
-        blocks[std::size_t(block)].merged =
-            merge(segments, rank.rank, communicators, layout, mergeable, conditions.host.collective);
+        blocks[std::size_t(block)].merged = merge(segments, rank.rank, communicators, layout,
+                                                  mergeable, conditions.host.collective);
     }
   }
   const auto network = conditions.network == NetworkKind::SimGrid

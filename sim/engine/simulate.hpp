@@ -31,10 +31,8 @@ struct Conditions {
   std::function<void(const Progress&)> on_progress{};  // called now and then; may be empty
 };
 inline Conditions conditions_of(const Job& job) {
-  return {.fidelity = job.fidelity,
-          .stragglers = job.stragglers,
-          .noise = job.noise,
-          .host = job.host};
+  return {
+      .fidelity = job.fidelity, .stragglers = job.stragglers, .noise = job.noise, .host = job.host};
 }
 
 // Rank r runs on GPU r of the cluster. Deterministic: the same arguments give the same trace.

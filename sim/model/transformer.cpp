@@ -25,11 +25,11 @@ Piece collective(std::string_view name, CollectiveKind kind, Bytes size,
 
 // Gate and up enter, their product leaves: 3 e f forward. Backward reads dY, gate and up and writes
 // two gradients: 5 e f. Fused, so that only gate and up are kept.
-// Eager: SiLU and the product apart, 2 + 3 forward, 4 + 2 (the product's other factor) + 3 backward,
-// and what SiLU returned is kept too.
+// Eager: SiLU and the product apart, 2 + 3 forward, 4 + 2 (the product's other factor) + 3
+// backward, and what SiLU returned is kept too.
 Operation swiglu(const TransformerSlice& slice, std::int64_t ffn) {
   const double bytes = slice.element * double(slice.tokens) * double(ffn) / slice.tensor;
-  if (slice.kernels == Kernels::Eager)
+  if (slice.kernels != Kernels::Fused)
     return elementwise_operation("swiglu", elementwise_kernels(5 * bytes, 2),
                                  elementwise_kernels(9 * bytes, 3), Bytes(3 * bytes));
   return elementwise_operation("swiglu", elementwise_kernels(3 * bytes, 1),
@@ -106,7 +106,8 @@ Flops attention_square(const TransformerSlice& slice, const BlockShape& shape) {
                double(shape.heads * shape.head_size));
 }
 
-// FlashAttention-2 is about twice as fast as FlashAttention. Source: Dao 2023, arXiv:2307.08691, abstract.
+// FlashAttention-2 is about twice as fast as FlashAttention. Source: Dao 2023, arXiv:2307.08691,
+// abstract.
 constexpr double kFlash1Efficiency = 0.5;
 
 Operation flash_attention(const TransformerSlice& slice, const BlockShape& shape) {
@@ -116,11 +117,11 @@ Operation flash_attention(const TransformerSlice& slice, const BlockShape& shape
   const Flops run = attention_square(slice, shape) / (shape.causal ? 2 : 1) / slice.tensor;
   // The fp32 log-sum-exp of each row of scores.
   const double sums = 4 * double(slice.tokens) * double(shape.heads) / slice.tensor;
-  const double efficiency =
-      slice.attention == AttentionKernel::Flash1 ? kFlash1Efficiency : 1;
+  const double efficiency = slice.attention == AttentionKernel::Flash1 ? kFlash1Efficiency : 1;
   Work forward = {.op = OpClass::Attention, .flops = run, .efficiency = efficiency};
   forward.bytes = Bytes(per_feature * (2 * width + 2 * kv_width) + sums);
-  Work backward = {.op = OpClass::Attention, .flops = 2.5 * run, .kernels = 3, .efficiency = efficiency};
+  Work backward = {
+      .op = OpClass::Attention, .flops = 2.5 * run, .kernels = 3, .efficiency = efficiency};
   backward.bytes = Bytes(per_feature * (4 * width + 4 * kv_width) + sums);
   return elementwise_operation("attention", forward, backward,
                                Bytes(per_feature * (width + 2 * kv_width) + sums));
@@ -135,11 +136,11 @@ Operation unfused_attention(const TransformerSlice& slice, const BlockShape& sha
   const Work square = matmul(s, s, d, slice.type, batch), mix = matmul(s, d, s, slice.type, batch);
   Operation op;
   // Eager: scaled, masked by a byte, cast, softmax in fp32, cast back.
-  const bool eager = slice.kernels == Kernels::Eager;
-  const Work softmax =
-      eager ? elementwise_kernels((6 * e + 17) * scores, 5) : elementwise_kernels(2 * e * scores, 1);
-  const Work softmax_gradient =
-      eager ? elementwise_kernels((6 * e + 21) * scores, 5) : elementwise_kernels(3 * e * scores, 1);
+  const bool eager = slice.attention == AttentionKernel::Eager;
+  const Work softmax = eager ? elementwise_kernels((6 * e + 17) * scores, 5)
+                             : elementwise_kernels(2 * e * scores, 1);
+  const Work softmax_gradient = eager ? elementwise_kernels((6 * e + 21) * scores, 5)
+                                      : elementwise_kernels(3 * e * scores, 1);
   op.forward = {{"scores", square}, {"softmax", softmax}};
   op.backward = {{"merge_heads", elementwise_kernels(2 * context, 1)},
                  {"values.input_gradient", square},
@@ -244,15 +245,14 @@ Operation norm_operation(const TransformerSlice& slice, std::string_view name) {
 }
 
 Operation rms_norm_operation(const TransformerSlice& slice, std::string_view name) {
-  if (slice.kernels == Kernels::Fused) return norm_operation(slice, name);
+  if (slice.kernels != Kernels::Eager) return norm_operation(slice, name);
   const double n = slice.local_elements(), e = slice.element;
   return elementwise_operation(name, elementwise_kernels((4 * e + 28) * n, 7),
-                               elementwise_kernels((9 * e + 52) * n, 12),
-                               Bytes((2 * e + 4) * n));
+                               elementwise_kernels((9 * e + 52) * n, 12), Bytes((2 * e + 4) * n));
 }
 
 Operation rotary(const TransformerSlice& slice, const BlockShape& shape) {
-  const bool eager = slice.kernels == Kernels::Eager;
+  const bool eager = slice.kernels != Kernels::Fused;
   const double elements =
       double(slice.tokens) * double((shape.heads + shape.kv_heads) * shape.head_size);
   const double bytes = eager ? 2 * slice.element + 16 : 2 * slice.element;
@@ -262,8 +262,9 @@ Operation rotary(const TransformerSlice& slice, const BlockShape& shape) {
 
 Operation attention_core(const TransformerSlice& slice, const BlockShape& shape) {
   const Flops square = attention_square(slice, shape);
-  Operation op = slice.attention == AttentionKernel::Unfused ? unfused_attention(slice, shape)
-                                                             : flash_attention(slice, shape);
+  const bool flash =
+      slice.attention == AttentionKernel::Flash || slice.attention == AttentionKernel::Flash1;
+  Operation op = flash ? flash_attention(slice, shape) : unfused_attention(slice, shape);
   op.forward_flops = square;
   op.backward_flops = 2 * square;
   op.causal_saving = (shape.causal ? 1.5 : 0) * square;  // half of 1 + 2

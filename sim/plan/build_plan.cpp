@@ -29,8 +29,9 @@ std::vector<LayerRange> layer_ranges(const std::vector<int>& layers_per_stage) {
   return ranges;
 }
 
-// A kernel for each tensor that reads the new gradient and the sum and writes the sum. Autograd keeps
-// the first gradient of a tensor as it is, unless sums are of another type; ZeRO-3 adds up shards.
+// A kernel for each tensor that reads the new gradient and the sum and writes the sum. Autograd
+// keeps the first gradient of a tensor as it is, unless sums are of another type; ZeRO-3 adds up
+// shards.
 void add_accumulation(const Job& job, const Layer& layer, LayerWork& work) {
   const Precision& precision = job.precision;
   const bool adds = job.micro_batches() > 1 || precision.gradients != precision.compute;

@@ -124,7 +124,7 @@ struct Job {
   int stages() const { return parallel.pipeline * parallel.virtual_stages; }
   Slice slice() const {
     return {batch.micro,       batch.sequence, parallel.tensor, parallel.sequence_parallel,
-            precision.compute, attention,      recompute,         kernels};
+            precision.compute, attention,      recompute,       kernels};
   }
 };
 

@@ -32,8 +32,8 @@ TEST_CASE("each kernel of a work pays its launch, and curves see the size of one
 TEST_CASE("a GEMM takes whole waves of tiles") {
   GpuSpec gpu = perfect_gpu();
   gpu.gemm = {.processors = 100, .fill = 24, .latency = Seconds(2e-6), .tiles = {{128, 128, 0.5}}};
-  // 16 x 8 = 128 tiles on 100 processors: 2 waves of 2 x 128 x 128 x (1000 + 24) FLOP at half of 3.12
-  // TFLOP/s: 2 x 21.509 us.
+  // 16 x 8 = 128 tiles on 100 processors: 2 waves of 2 x 128 x 128 x (1000 + 24) FLOP at half
+  // of 3.12 TFLOP/s: 2 x 21.509 us.
   const auto time = [&](std::int64_t m, std::int64_t n, std::int64_t k) {
     return kernel_time(gpu, matmul(m, n, k, DType::Bf16), DType::Bf16).value;
   };

@@ -21,8 +21,9 @@ TEST_CASE("Norm, residual and attention of a layer with s = 4096, b = 2, h = 409
   // n = s b h = 33554432. Norm 4 n, residual with dropout 7 n.
   CHECK(work_named(work.forward, "attention_norm").bytes == Bytes(134217728));
   CHECK(work_named(work.forward, "attention_residual").bytes == Bytes(234881024));
-  // a s^2 b = 1073741824 scores: softmax reads and writes them, dropout writes its mask too. A GEMM of
-  // the core moves the scores and 2 of Q, K, V, O; the copies of O and of dQ, dK, dV 4 n and 12 n.
+  // a s^2 b = 1073741824 scores: softmax reads and writes them, dropout writes its mask too. A GEMM
+  // of the core moves the scores and 2 of Q, K, V, O; the copies of O and of dQ, dK, dV 4 n and 12
+  // n.
   const double scores = 1073741824, n = 33554432;
   CHECK(work_named(work.forward, "softmax").bytes == Bytes(4 * scores));
   CHECK(work_named(work.backward, "softmax").bytes == Bytes(6 * scores));
@@ -58,7 +59,8 @@ TEST_CASE("Launches of a GPT layer in eager Megatron-LM") {
 TEST_CASE("Eager kernels of a Llama layer move what their operators move, s = 8192, h = 4096") {
   Slice slice = {.sequence = 8192, .attention = AttentionKernel::Flash, .kernels = Kernels::Eager};
   const LayerWork work = layer_work(llama3_8b(), 1, slice);
-  // RMSNorm: (4 x 2 + 28) n. Rotary: 20 bytes of each of (32 + 8) x 128 features. SwiGLU: 5 of 14336.
+  // RMSNorm: (4 x 2 + 28) n. Rotary: 20 bytes of each of (32 + 8) x 128 features. SwiGLU: 5 of
+  // 14336.
   CHECK(work_named(work.forward, "attention_norm").bytes == Bytes(36.0 * 8192 * 4096));
   CHECK(work_named(work.forward, "rotary").bytes == Bytes(20.0 * 8192 * 5120));
   CHECK(work_named(work.forward, "swiglu").bytes == Bytes(10.0 * 8192 * 14336));
