@@ -104,6 +104,7 @@ class Machine {
   void release_dependents(int rank, int op);
 
   void begin_compute(int rank, int op);
+  Seconds walk(const MergedBlock& merged, RankState& state) const;
   void begin_segment(int rank);
   void join_segment(int rank);
   void part_done(int rank);
@@ -332,14 +333,33 @@ void Machine::begin_compute(int rank, int op) {
     begin_segment(rank);
     return;
   }
-  state.communication = runnable.merged->communication;
-  state.recompute = runnable.merged->recompute;
+  const MergedBlock& merged = *runnable.merged;
+  state.recompute = merged.recompute;
+  state.communication = merged.communication;
+  const Seconds total = merged.segments ? walk(merged, state) : merged.total;
   state.pending = 1;
-  for (const auto& [path, bytes] : runnable.merged->carried)
-    carry(path, bytes, network_.now(), network_.now() + runnable.merged->total);
-  const Seconds issued = state.host + runnable.merged->late - network_.now();
-  state.host += runnable.merged->host;
-  later(std::max(runnable.merged->total, issued), token_of(Event::ComputeDone, std::size_t(rank)));
+  for (const auto& [path, bytes] : merged.carried)
+    carry(path, bytes, network_.now(), network_.now() + total);
+  later(total, token_of(Event::ComputeDone, std::size_t(rank)));
+}
+
+// What begin_segment to part_done do for each segment, without events.
+Seconds Machine::walk(const MergedBlock& merged, RankState& state) const {
+  const Seconds start = network_.now();
+  Seconds now = start;
+  state.communication = Seconds(0);
+  for (std::size_t i = 0; i < merged.segments->size(); ++i) {
+    const Segment& segment = (*merged.segments)[i];
+    const Seconds computed = std::max(now + segment.compute, state.host + segment.late);
+    Seconds end = computed;
+    if (segment.use >= 0)
+      end = std::max(end,
+                     std::max(now, state.host + input_.collective_issue) + merged.collectives[i]);
+    state.host += segment.host;
+    state.communication += end - computed;
+    now = end;
+  }
+  return now - start;
 }
 
 void Machine::begin_segment(int rank) {

@@ -18,8 +18,11 @@ namespace windtunnel {
 // A block as one span: exact when its collectives have their links for themselves and their members
 // run in lockstep.
 struct MergedBlock {
-  Seconds total, communication, recompute;
-  Seconds host, late;                          // as of a Segment, `total` in place of its compute
+  Seconds total, communication, recompute;  // with a host that is always ahead
+  // Where the host issues slowly: the segments, walked when the block begins, and how long the
+  // collective of each takes.
+  const std::vector<Segment>* segments = nullptr;
+  std::vector<Seconds> collectives;
   std::vector<std::pair<int, Bytes>> carried;  // by its collectives: path and bytes
 };
 

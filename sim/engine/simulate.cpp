@@ -95,7 +95,7 @@ void merge_equal_paths(std::vector<std::pair<int, Bytes>>& carried) {
 
 std::optional<MergedBlock> merge(const std::vector<Segment>& segments, int rank,
                                  const Communicators& communicators, const Layout& layout,
-                                 const std::vector<bool>& mergeable, Seconds collective_issue) {
+                                 const std::vector<bool>& mergeable, const Host& host) {
   MergedBlock block;
   for (const Segment& segment : segments) {
     Seconds collective;
@@ -107,16 +107,13 @@ std::optional<MergedBlock> merge(const std::vector<Segment>& segments, int rank,
       }
     }
     const Seconds exposed = std::max(Seconds(0), collective - segment.compute);
-    const Seconds total = segment.compute + exposed;
-    const Seconds issued = segment.use >= 0 ? collective_issue : Seconds(0);
-    block.late =
-        std::max(block.late + total, block.host + std::max(segment.late, issued + collective));
-    block.host += segment.host;
-    block.total += total;
+    block.total += segment.compute + exposed;
+    block.collectives.push_back(collective);
     block.communication += exposed;
     block.recompute += segment.recompute;
   }
   merge_equal_paths(block.carried);
+  if (host.sets()) block.segments = &segments;
   return block;
 }
 
@@ -219,8 +216,8 @@ Trace simulate(const Plan& plan, const Cluster& cluster, const Conditions& condi
       const std::vector<Segment>& segments = lowered.at(rank, block);
       blocks[std::size_t(block)].segments = &segments;
       if (merges)
-        blocks[std::size_t(block)].merged = merge(segments, rank.rank, communicators, layout,
-                                                  mergeable, conditions.host.collective);
+        blocks[std::size_t(block)].merged =
+            merge(segments, rank.rank, communicators, layout, mergeable, conditions.host);
     }
   }
   const auto network = conditions.network == NetworkKind::SimGrid
