@@ -246,6 +246,8 @@ void add_validate_options(CLI::App* verb, ValidateOptions& options) {
   verb->add_option("--jobs", options.workers, "processes at once; default: one for each core")
       ->check(CLI::Range(1, 4096));
   verb->add_option("--write-readme", options.readme, "file whose accuracy table is replaced");
+  verb->add_flag("--zero-shot", options.zero_shot,
+                 "without the numbers that calibrate.py fitted to calibrate rows");
 }
 
 void add_plot_options(CLI::App* verb, PlotOptions& options) {

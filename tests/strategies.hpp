@@ -39,6 +39,13 @@ inline const std::vector<Setting> kStrategies = {
     {"3d, zero 1", "parallel: {data: 4, tensor: 2, pipeline: 2, zero_stage: 1}\nschedule: 1f1b\n"},
     {"zero 2", "parallel: {data: 16, zero_stage: 2}\n"},
     {"zero 3", "parallel: {data: 16, zero_stage: 3}\n"},
+    {"data and tensor, slow host",
+     "parallel: {data: 8, tensor: 2}\nhost: {kernel: 30 us, collective: 70 us}\n"},
+    {"3d, blocking, slow host",
+     "parallel: {data: 4, tensor: 2, pipeline: 2}\nschedule: 1f1b\npipeline_transfer: blocking\n"
+     "host: {kernel: 20 us, collective: 50 us}\n"},
+    {"zero 3, slow host",
+     "parallel: {data: 16, zero_stage: 3}\nhost: {kernel: 20 us, collective: 50 us}\n"},
     {"zero 3 and tensor", "parallel: {data: 8, tensor: 2, zero_stage: 3}\n"},
     {"hybrid shard", "parallel: {data: 16, zero_stage: 3, fsdp: {shard: 2}}\n"},
     {"hybrid shard over nodes", "parallel: {data: 16, zero_stage: 3, fsdp: {shard: 4}}\n"},

@@ -62,7 +62,9 @@ ValidateOutcome validate(const ValidateOptions& options) {
   if (!split)
     throw ConfigError(
         fmt::format("--split {}: error: expected test, calibrate or all", options.split));
-  const Rules rules = load_rules(rules_path(options));
+  Rules rules = load_rules(rules_path(options));
+  if (options.zero_shot)
+    for (Rule& framework : rules.sections["frameworks"]) framework.values.erase("host");
   const int workers = options.workers > 0 ? options.workers : available_cores();
   const Validation validation = validated(options.files, rules, *split, workers);
   const std::vector<TableSummary> tables = summaries(validation);

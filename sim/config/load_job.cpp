@@ -120,6 +120,14 @@ void read_stragglers(const YamlValue& list, Job& job) {
   }
 }
 
+Host read_host(YamlMap map) {
+  Host host;
+  host.kernel = Seconds(map.at("kernel").quantity(QuantityKind::Duration, true));
+  host.collective = Seconds(map.at("collective").quantity(QuantityKind::Duration, true));
+  map.finish();
+  return host;
+}
+
 // How the step runs on one rank.
 void read_execution(YamlMap& map, Job& job) {
   if (const auto value = map.find("recompute"))
@@ -131,6 +139,10 @@ void read_execution(YamlMap& map, Job& job) {
   if (const auto value = map.find("optimizer"))
     job.optimizer = value->one_of<OptimizerKind>(kOptimizerKindNames);
   if (const auto value = map.find("gradient_clipping")) job.gradient_clipping = value->flag();
+  if (const auto value = map.find("kernels")) job.kernels = value->one_of<Kernels>(kKernelsNames);
+  if (const auto value = map.find("gradient_accumulation"))
+    job.accumulation = value->one_of<GradientAccumulation>(kGradientAccumulationNames);
+  if (const auto value = map.find("host")) job.host = read_host(value->map());
   job.data_parallel.no_sync = job.parallel.zero_stage < 2;
   if (const auto value = map.find("data_parallel"))
     read_data_parallel(value->map(), job.data_parallel);

@@ -16,6 +16,7 @@ namespace {
 enum class Event : std::uint8_t {
   CopiesDone,    // a: rank
   ComputeDone,   // a: rank
+  Issued,        // a: rank
   StepLatency,   // a: channel
   FlowDone,      // a: channel
   SendLatency,   // a: transfer
@@ -51,6 +52,7 @@ struct RankState {
   std::size_t segment = 0;
   int pending = 0;  // parts of the segment that have not ended
   Seconds segment_start, communication, recompute;
+  Seconds host;  // when the host has issued everything up to now
 };
 
 // The collective under way on a channel.
@@ -99,7 +101,9 @@ class Machine {
   int next_op(int rank, Stream stream);
 
   void begin_compute(int rank, int op);
+  Seconds walk(const MergedBlock& merged, Seconds start, RankState& state) const;
   void begin_segment(int rank);
+  void join_segment(int rank);
   void part_done(int rank);
 
   void join(int rank, int op, int use);
@@ -222,6 +226,9 @@ void Machine::handle(Token token) {
     case Event::ComputeDone:
       part_done(int(index));
       return;
+    case Event::Issued:
+      join_segment(int(index));
+      return;
     case Event::StepLatency:
       start_flows(int(index));
       return;
@@ -310,6 +317,7 @@ void Machine::begin(int rank, int op) {
       begin_compute(rank, op);
       return;
     case OpKind::Collective:
+      if (what.stream == Stream::Compute) ranks_[std::size_t(rank)].host += input_.collective_issue;
       join(rank, op, input_.communicators.use_index({what.group, what.collective, what.bytes}));
       return;
     case OpKind::Send:
@@ -341,6 +349,7 @@ void Machine::finish(int rank, int op, Seconds start) {
   const Stream stream = op_at(rank, op).stream;
   RankState& state = ranks_[std::size_t(rank)];
   record(rank, op, start);
+  // A blocking receive is one that the host waits for too.
   if (stream != Stream::Receive && stream != Stream::Transfers) {
     state.busy[std::size_t(stream)] = false;
     ++state.position[std::size_t(stream)];
@@ -378,6 +387,7 @@ void Machine::begin_compute(int rank, int op) {
   state.op = op;
   state.segment = 0;
   state.communication = state.recompute = Seconds(0);
+  state.host += index_of(rank).issued_before[std::size_t(op)] * input_.collective_issue;
   const std::size_t block = std::size_t(op_at(rank, op).block);
   const RunnableBlock& runnable = input_.blocks[std::size_t(rank)][block];
   const Seconds copying = std::exchange(state.copying, Seconds(0));
@@ -388,13 +398,32 @@ void Machine::begin_compute(int rank, int op) {
       begin_segment(rank);
     return;
   }
-  state.communication = runnable.merged->communication;
-  state.recompute = runnable.merged->recompute;
-  state.pending = 1;
+  const MergedBlock& merged = *runnable.merged;
+  state.recompute = merged.recompute;
+  state.communication = merged.communication;
   const Seconds begin = network_.now() + copying;
-  for (const auto& [path, bytes] : runnable.merged->carried)
-    carry(path, bytes, begin, begin + runnable.merged->total);
-  later(copying + runnable.merged->total, token_of(Event::ComputeDone, std::size_t(rank)));
+  const Seconds total = merged.segments ? walk(merged, begin, state) : merged.total;
+  state.pending = 1;
+  for (const auto& [path, bytes] : merged.carried) carry(path, bytes, begin, begin + total);
+  later(copying + total, token_of(Event::ComputeDone, std::size_t(rank)));
+}
+
+// What begin_segment to part_done do for each segment, without events.
+Seconds Machine::walk(const MergedBlock& merged, Seconds start, RankState& state) const {
+  Seconds now = start;
+  state.communication = Seconds(0);
+  for (std::size_t i = 0; i < merged.segments->size(); ++i) {
+    const Segment& segment = (*merged.segments)[i];
+    const Seconds computed = std::max(now + segment.compute, state.host + segment.late);
+    Seconds end = computed;
+    if (segment.use >= 0)
+      end = std::max(end,
+                     std::max(now, state.host + input_.collective_issue) + merged.collectives[i]);
+    state.host += segment.host;
+    state.communication += end - computed;
+    now = end;
+  }
+  return now - start;
 }
 
 void Machine::begin_segment(int rank) {
@@ -403,19 +432,32 @@ void Machine::begin_segment(int rank) {
   const std::vector<Segment>& segments = *input_.blocks[std::size_t(rank)][block].segments;
   state.segment_start = network_.now();
   state.pending = 1;  // the kernels; they may take no time
-  Seconds compute;
+  Seconds compute, issue;
   int use = -1;
   if (state.segment < segments.size()) {
     const Segment& segment = segments[state.segment];
     const double factor = noise(rank, state.op, state.segment);
-    compute = segment.compute * factor;
+    compute =
+        std::max(segment.compute * factor, state.host + segment.late * factor - network_.now());
+    issue = state.host + input_.collective_issue - network_.now();
+    state.host += segment.host;
     state.recompute += segment.recompute * factor;
     use = segment.use;
     if (use >= 0) ++state.pending;
     state.communication -= compute;  // what the segment takes beyond its kernels is communication
   }
   later(compute, token_of(Event::ComputeDone, std::size_t(rank)));
-  if (use >= 0) join(rank, state.op, use);
+  if (use < 0) return;
+  if (issue.value > 0)
+    network_.after(issue, token_of(Event::Issued, std::size_t(rank)));
+  else
+    join(rank, state.op, use);
+}
+
+void Machine::join_segment(int rank) {
+  const RankState& state = ranks_[std::size_t(rank)];
+  const std::size_t block = std::size_t(op_at(rank, state.op).block);
+  join(rank, state.op, (*input_.blocks[std::size_t(rank)][block].segments)[state.segment].use);
 }
 
 void Machine::part_done(int rank) {

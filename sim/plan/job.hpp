@@ -47,6 +47,11 @@ struct Precision {
 enum class OptimizerKind { None, Sgd, Adam };
 inline constexpr std::array<std::string_view, 3> kOptimizerKindNames = {"none", "sgd", "adam"};
 
+// Whether gradients of a micro-batch are added to earlier ones' inside the weight-gradient GEMM
+// (Megatron-LM's gradient_accumulation_fusion) or by a kernel for each tensor (PyTorch autograd).
+enum class GradientAccumulation { Fused, Separate };
+inline constexpr std::array<std::string_view, 2> kGradientAccumulationNames = {"fused", "separate"};
+
 struct DataParallelOptions {
   Bytes first_bucket{1024.0 * 1024};  // PyTorch DDP kDefaultFirstBucketBytes
   Bytes bucket{25 * 1024.0 * 1024};   // PyTorch DDP kDefaultBucketBytesCap
@@ -84,6 +89,13 @@ struct Noise {
   double amplitude = 0;  // each kernel's time is scaled by a uniform factor in [1 - a, 1 + a]
 };
 
+// How fast the rank's process issues work to its GPU, which waits where its kernels are shorter.
+// Zero: everything is captured beforehand, as in a CUDA graph.
+struct Host {
+  Seconds kernel, collective;  // of the process, for each
+  bool sets() const { return kernel.value > 0 || collective.value > 0; }
+};
+
 enum class Market { OnDemand, Spot };
 inline constexpr std::array<std::string_view, 2> kMarketNames = {"on_demand", "spot"};
 
@@ -103,9 +115,12 @@ struct Job {
   Recompute recompute = Recompute::None;
   AttentionKernel attention = AttentionKernel::Unfused;
   DataParallelOptions data_parallel;
+  GradientAccumulation accumulation = GradientAccumulation::Fused;
   PipelineTransfer pipeline_transfer = PipelineTransfer::Overlapped;
   OptimizerKind optimizer = OptimizerKind::Adam;
   bool gradient_clipping = true;
+  Kernels kernels = Kernels::Fused;
+  Host host;
   Fidelity fidelity = Fidelity::Folded;
   std::vector<Straggler> stragglers;
   std::optional<Noise> noise;
@@ -122,7 +137,7 @@ struct Job {
   int stages() const { return parallel.pipeline * parallel.virtual_stages; }
   Slice slice() const {
     return {batch.micro,       batch.sequence, parallel.tensor, parallel.sequence_parallel,
-            precision.compute, attention,      recompute};
+            precision.compute, attention,      recompute,       kernels};
   }
 };
 
