@@ -49,7 +49,7 @@ std::string error_of(const fs::path& a, const fs::path& b) {
 }
 
 void check_sums(const json& causes, const json& step) {
-  REQUIRE(causes.size() == 11);
+  REQUIRE(causes.size() == 12);
   for (const char* side : {"a", "b", "difference"}) {
     std::int64_t sum = 0;
     for (const json& cause : causes) sum += cause.at(side).get<std::int64_t>();
