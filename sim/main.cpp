@@ -200,7 +200,7 @@ int validate_files(const ValidateOptions& tables, TrialOptions trial) {
   return outcome.passed ? written : kFailed;
 }
 
-// Verbs of the backend's program, with all that follows them.
+// A verb of the backend's program, with all that follows it.
 int pass_to_backend(const CLI::App& verb) {
   if (const std::string complaint = backend_complaint(); !complaint.empty()) return fail(complaint);
   std::vector<std::string> arguments = verb.remaining();
@@ -320,11 +320,8 @@ int run(int argc, char** argv) {
                           "jobs: run on the hosts of the lab that is up");
 
   CLI::App* run_verb = app.add_subcommand("run", "Run a job's step on real devices");
-  CLI::App* calibrate_verb = app.add_subcommand("calibrate", "Measure this machine or cluster");
-  for (CLI::App* verb : {run_verb, calibrate_verb}) {
-    verb->prefix_command();
-    verb->set_help_flag();
-  }
+  run_verb->prefix_command();
+  run_verb->set_help_flag();
 
   CLI::App* lab_verb = app.add_subcommand("lab", "Emulate a cluster on this machine (needs root)");
   lab_verb->require_subcommand(1);
@@ -347,7 +344,6 @@ int run(int argc, char** argv) {
     if (plot_verb->parsed()) return plot_folder(plot_options);
     if (validate_verb->parsed()) return validate_files(validate_options, trial_options);
     if (run_verb->parsed()) return pass_to_backend(*run_verb);
-    if (calibrate_verb->parsed()) return pass_to_backend(*calibrate_verb);
     if (up_verb->parsed()) return lab_up_on(options.topology);
     if (down_verb->parsed()) return lab_gone();
     if (lab_verb->parsed()) return lab_status();
