@@ -24,11 +24,14 @@ Piece collective(std::string_view name, CollectiveKind kind, Bytes size,
 }
 
 // Gate and up enter, their product leaves: 3 e f forward. Backward reads dY, gate and up and writes
-// two gradients: 5 e f. Fused, so that only gate and up are kept.
+// two gradients: 5 e f.
 Operation swiglu(const TransformerSlice& slice, std::int64_t ffn) {
   const double bytes = slice.element * double(slice.tokens) * double(ffn) / slice.tensor;
-  return elementwise_operation("swiglu", elementwise_kernels(3 * bytes, 1),
-                               elementwise_kernels(5 * bytes, 1), Bytes(2 * bytes));
+  const int kept = slice.software->fused_gate ? 2 : 3;
+  Operation op = elementwise_operation("swiglu", elementwise_kernels(3 * bytes, 1),
+                                       elementwise_kernels(5 * bytes, 1), Bytes(kept * bytes));
+  op.working = Bytes(3 * bytes);
+  return op;
 }
 
 // Rotary position embedding of Q and K in place, one kernel each; its backward rotates back and
@@ -82,6 +85,7 @@ Operation word_lookup(const TransformerSlice& slice, std::int64_t vocab) {
   op.backward_weight.push_back({"embedding.weight_gradient", backward});
   op.backward = op.backward_weight;
   op.saved = ids;
+  op.working = Bytes(table);
   return op;
 }
 
@@ -107,6 +111,7 @@ Operation cross_entropy(const TransformerSlice& slice, std::int64_t vocab) {
 
 struct CoreBytes {
   double forward = 0, backward = 0, kept = 0;
+  double squares = 0;  // elements of size s x s in all, 0 if there are none
 };
 
 // Bytes of attention that grow with scores or heads, without Q, K, V, O; see attention_core.
@@ -116,8 +121,9 @@ CoreBytes score_bytes(const TransformerSlice& slice, const BlockShape& shape) {
   // Flash: the fp32 log-sum-exp of each row of scores.
   if (slice.attention == AttentionKernel::Flash) return {4 * rows, 4 * rows, 4 * rows};
   const double scores = rows * double(slice.sequence);
-  if (shape.dropout) return {(6 * e + 1) * scores, (9 * e + 1) * scores, (2 * e + 1) * scores};
-  return {4 * e * scores, 7 * e * scores, e * scores};
+  if (shape.dropout)
+    return {(6 * e + 1) * scores, (9 * e + 1) * scores, (2 * e + 1) * scores, scores};
+  return {4 * e * scores, 7 * e * scores, e * scores, scores};
 }
 
 }  // namespace
@@ -132,7 +138,8 @@ TransformerSlice::TransformerSlice(const Slice& slice, std::int64_t sequence_len
       splits_sequence(slice.sequence_parallel && slice.tensor > 1),
       type(slice.type),
       element(activation_bytes(slice.type)),
-      attention(slice.attention) {}
+      attention(slice.attention),
+      software(slice.software) {}
 
 Bytes TransformerSlice::whole_hidden() const {
   return Bytes(element * double(tokens) * double(hidden));
@@ -164,7 +171,11 @@ Operation column_parallel_linear(const TransformerSlice& slice, const GemmNames&
     op.forward.insert(op.forward.begin(), gather(false));
     op.backward.insert(op.backward.begin(), gather(true));
     op.backward_weight.insert(op.backward_weight.begin(), gather(false));
-    op.saved = op.saved / slice.tensor;
+    if (!slice.software->keeps_gathered_inputs) {
+      op.held += op.saved / slice.tensor - op.saved;
+      op.saved = op.saved / slice.tensor;
+      op.working += input;
+    }
   }
   return op;
 }
@@ -190,7 +201,8 @@ Operation row_parallel_linear(const TransformerSlice& slice, const GemmNames& na
 Operation norm_operation(const TransformerSlice& slice, std::string_view name) {
   const double bytes = slice.local_hidden().value;
   return elementwise_operation(name, elementwise_kernels(2 * bytes, 1),
-                               elementwise_kernels(3 * bytes, 2), Bytes(bytes));
+                               elementwise_kernels(3 * bytes, 2),
+                               Bytes(slice.software->norm_copies * bytes));
 }
 
 Operation attention_core(const TransformerSlice& slice, const BlockShape& shape) {
@@ -212,6 +224,9 @@ Operation attention_core(const TransformerSlice& slice, const BlockShape& shape)
   const Bytes qkv(per_feature * (width + 2 * kv_width));
   Operation op = elementwise_operation("attention", forward, backward, qkv + Bytes(scores.kept));
   op.droppable = Bytes(flash ? 0 : scores.kept);
+  // Gradients of Q, K, V and O; unfused, of the scores before and after the softmax too.
+  op.working = Bytes(per_feature * (2 * width + 2 * kv_width));
+  if (!flash) op.working += Bytes(2 * slice.element * scores.squares);
   op.forward_flops = square;
   op.backward_flops = 2 * square;
   op.causal_saving = (shape.causal ? 1.5 : 0) * square;  // half of 1 + 2
@@ -232,8 +247,10 @@ Operation residual_add(const TransformerSlice& slice, std::string_view name, boo
 Operation activation_function(const TransformerSlice& slice, std::string_view name,
                               double elements) {
   const double bytes = slice.element * elements;
-  return elementwise_operation(name, elementwise_kernels(2 * bytes, 1),
-                               elementwise_kernels(3 * bytes, 1), Bytes(bytes));
+  Operation op = elementwise_operation(name, elementwise_kernels(2 * bytes, 1),
+                                       elementwise_kernels(3 * bytes, 1), Bytes(bytes));
+  op.working = Bytes(2 * bytes);
+  return op;
 }
 
 LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& shape,
@@ -303,8 +320,12 @@ std::vector<Operation> vocabulary_loss(const TransformerSlice& slice, std::int64
   return {column_parallel_linear(slice, kLogits, slice.hidden, vocab), cross_entropy(slice, vocab)};
 }
 
-Bytes logits_bytes(const TransformerSlice& slice, std::int64_t vocab) {
-  return Bytes(4.0 * double(slice.tokens) * double(vocab) / slice.tensor);
+void set_logits(const TransformerSlice& slice, std::int64_t vocab, LayerWork& work) {
+  const Software& software = *slice.software;
+  const double logits =
+      double(slice.tokens) * double(vocab) / (software.gathers_logits ? 1 : slice.tensor);
+  work.logits = Bytes(software.logit_bytes_kept * logits);
+  work.working = Bytes((software.logit_bytes_most - software.logit_bytes_kept) * logits);
 }
 
 LayerWork language_head(const TransformerSlice& slice, std::int64_t vocab) {
@@ -312,7 +333,7 @@ LayerWork language_head(const TransformerSlice& slice, std::int64_t vocab) {
   for (Operation& op : vocabulary_loss(slice, vocab)) operations.push_back(std::move(op));
   LayerWork work =
       assembled_layer(operations, LayerKind::Head, slice.local_hidden(), Bytes(0), Recompute::None);
-  work.logits = logits_bytes(slice, vocab);
+  set_logits(slice, vocab, work);
   return work;
 }
 

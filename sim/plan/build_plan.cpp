@@ -3,6 +3,7 @@
 #include "base/check.hpp"
 #include "plan/plan.hpp"
 #include "plan/program_builder.hpp"
+#include "plan/runtime_memory.hpp"
 
 namespace windtunnel {
 
@@ -49,6 +50,7 @@ Plan build_plan(const Job& job) {
   BlockTable blocks(context.works, plan.blocks);
   for (int pipeline = 0; pipeline < plan.grid.pipeline; ++pipeline)
     plan.programs.push_back(ProgramBuilder(context, blocks, pipeline).build());
+  for (Program& program : plan.programs) add_runtime_memory(job, plan.grid, plan.blocks, program);
   return plan;
 }
 

@@ -94,6 +94,7 @@ struct Job {
   std::vector<int> layers_per_stage;
   Recompute recompute = Recompute::None;
   AttentionKernel attention = AttentionKernel::Unfused;
+  const Software* software = &bare_software();
   DataParallelOptions data_parallel;
   PipelineTransfer pipeline_transfer = PipelineTransfer::Overlapped;
   OptimizerKind optimizer = OptimizerKind::Adam;
@@ -109,7 +110,7 @@ struct Job {
   int stages() const { return parallel.pipeline * parallel.virtual_stages; }
   Slice slice() const {
     return {batch.micro,       batch.sequence, parallel.tensor, parallel.sequence_parallel,
-            precision.compute, attention,      recompute};
+            precision.compute, attention,      recompute,       software};
   }
 };
 
