@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "base/check.hpp"
 #include "base/mix.hpp"
@@ -11,12 +12,15 @@ namespace windtunnel {
 namespace {
 
 enum class Event : std::uint8_t {
-  ComputeDone,   // a: rank
+  KernelsDone,   // a: rank, and which of its timers
+  PartDone,      // a: rank
   StepLatency,   // a: channel
   FlowDone,      // a: channel
   SendLatency,   // a: transfer
   TransferDone,  // a: transfer
 };
+
+constexpr int kRankBits = 24;  // of a token; the timer has the 32 above them
 
 Token token_of(Event event, std::size_t index) {
   return (Token(event) << 56) | Token(index);
@@ -28,6 +32,8 @@ struct ProgramIndex {
   std::vector<int> waits;                                 // by op: how many ops it waits for
   std::vector<std::vector<int>> dependents;               // by op: ops that wait for it
   std::map<std::tuple<Purpose, int, int>, int> receives;  // message -> op
+  // The last compute op that has ended before anything begins on the communication stream.
+  int alone_until = std::numeric_limits<int>::max();
 
   explicit ProgramIndex(const Program& program)
       : waits(program.ops.size()), dependents(program.ops.size()) {
@@ -38,6 +44,12 @@ struct ProgramIndex {
       for (const int before : op.after) dependents[std::size_t(before)].push_back(i);
       if (op.kind == OpKind::Receive) receives[{op.purpose, op.stage, op.micro_batch}] = i;
     }
+    const std::vector<int>& beside = order[std::size_t(Stream::Communication)];
+    if (beside.empty()) return;
+    alone_until = -1;
+    for (const int before : program.ops[std::size_t(beside.front())].after)
+      if (program.ops[std::size_t(before)].stream == Stream::Compute)
+        alone_until = std::max(alone_until, before);
   }
 };
 
@@ -52,6 +64,13 @@ struct RankState {
   std::size_t segment = 0;
   int pending = 0;  // parts of the segment that have not ended
   Seconds segment_start, communication, recompute;
+  // Its kernels: what is left of them at full speed since `kernels_since`. Collectives beside them
+  // take a share of the GPU; a change of speed voids the timer under way.
+  bool kernels_run = false;
+  Seconds kernels_left, kernels_since;
+  double speed = 1;
+  std::uint32_t timer = 0;
+  double stream_share = 0, segment_share = 0;  // of the communication stream, of the own segment
 };
 
 // The collective under way on a channel.
@@ -97,6 +116,11 @@ class Machine {
   void begin_compute(int rank, int op);
   void begin_segment(int rank);
   void part_done(int rank);
+  void start_kernels(int rank, Seconds time);
+  void set_timer(int rank);
+  void change_speed(int rank);
+  void kernels_done(int rank);
+  bool is_merged(int rank, int op) const;
 
   void join(int rank, int op, int use);
   std::vector<std::vector<ChannelState::EdgeFlow>> rounds_of(int channel) const;
@@ -188,7 +212,13 @@ void Machine::handle(Token token) {
   if (++trace_.events % kEventsPerReport == 0 && input_.on_progress)
     input_.on_progress({trace_.events, network_.now()});
   switch (Event(token >> 56)) {
-    case Event::ComputeDone:
+    case Event::KernelsDone: {
+      const int rank = int(index & ((Token(1) << kRankBits) - 1));
+      RankState& state = ranks_[std::size_t(rank)];
+      if (state.kernels_run && index >> kRankBits == state.timer) kernels_done(rank);
+      return;
+    }
+    case Event::PartDone:
       part_done(int(index));
       return;
     case Event::StepLatency:
@@ -260,6 +290,13 @@ void Machine::begin(int rank, int op) {
       begin_compute(rank, op);
       return;
     case OpKind::Collective:
+      if (what.stream != Stream::Compute) {
+        const int real_rank = input_.layout.ranks[std::size_t(rank)].rank;
+        const int use = input_.communicators.use_index({what.group, what.collective, what.bytes});
+        ranks_[std::size_t(rank)].stream_share =
+            input_.communicators.cost(real_rank, use).compute_share;
+        change_speed(rank);
+      }
       join(rank, op, input_.communicators.use_index({what.group, what.collective, what.bytes}));
       return;
     case OpKind::Send:
@@ -293,6 +330,10 @@ void Machine::finish(int rank, int op, Seconds start) {
   }
   release_dependents(rank, op);
   advance(rank, stream);
+  if (stream == Stream::Communication && !state.busy[std::size_t(stream)]) {
+    state.stream_share = 0;
+    change_speed(rank);
+  }
 }
 
 void Machine::release_dependents(int rank, int op) {
@@ -310,7 +351,7 @@ void Machine::begin_compute(int rank, int op) {
   state.communication = state.recompute = Seconds(0);
   const std::size_t block = std::size_t(op_at(rank, op).block);
   const RunnableBlock& runnable = input_.blocks[std::size_t(rank)][block];
-  if (!runnable.merged) {
+  if (!is_merged(rank, op)) {
     begin_segment(rank);
     return;
   }
@@ -319,7 +360,53 @@ void Machine::begin_compute(int rank, int op) {
   state.pending = 1;
   for (const auto& [path, bytes] : runnable.merged->carried)
     carry(path, bytes, network_.now(), network_.now() + runnable.merged->total);
-  later(runnable.merged->total, token_of(Event::ComputeDone, std::size_t(rank)));
+  start_kernels(rank, runnable.merged->total);
+}
+
+// A collective inside a span keeps its time when one beside it slows the kernels down, so that such
+// a block runs by segments.
+bool Machine::is_merged(int rank, int op) const {
+  const RunnableBlock& runnable =
+      input_.blocks[std::size_t(rank)][std::size_t(op_at(rank, op).block)];
+  return runnable.merged && (runnable.merged->carried.empty() || op <= index_of(rank).alone_until);
+}
+
+// ---- kernels, and what collectives take from them -----------------------------------------------
+
+void Machine::start_kernels(int rank, Seconds time) {
+  RankState& state = ranks_[std::size_t(rank)];
+  state.kernels_run = true;
+  state.kernels_left = time;
+  state.kernels_since = network_.now();
+  set_timer(rank);
+}
+
+void Machine::set_timer(int rank) {
+  RankState& state = ranks_[std::size_t(rank)];
+  ++state.timer;
+  later(state.kernels_left / state.speed,
+        token_of(Event::KernelsDone, (std::size_t(state.timer) << kRankBits) | std::size_t(rank)));
+}
+
+void Machine::change_speed(int rank) {
+  RankState& state = ranks_[std::size_t(rank)];
+  const double speed = 1 - std::max(state.stream_share, state.segment_share);
+  if (speed == state.speed) return;
+  if (state.kernels_run) {
+    const Seconds done = (network_.now() - state.kernels_since) * state.speed;
+    state.kernels_left = std::max(Seconds(0), state.kernels_left - done);
+    state.kernels_since = network_.now();
+  }
+  state.speed = speed;
+  if (state.kernels_run) set_timer(rank);
+}
+
+void Machine::kernels_done(int rank) {
+  RankState& state = ranks_[std::size_t(rank)];
+  state.kernels_run = false;
+  // What a segment takes beyond its kernels is communication.
+  if (!is_merged(rank, state.op)) state.communication -= network_.now() - state.segment_start;
+  part_done(rank);
 }
 
 void Machine::begin_segment(int rank) {
@@ -337,9 +424,13 @@ void Machine::begin_segment(int rank) {
     state.recompute += segment.recompute * factor;
     use = segment.use;
     if (use >= 0) ++state.pending;
-    state.communication -= compute;  // what the segment takes beyond its kernels is communication
   }
-  later(compute, token_of(Event::ComputeDone, std::size_t(rank)));
+  if (use >= 0) {
+    const int real_rank = input_.layout.ranks[std::size_t(rank)].rank;
+    state.segment_share = input_.communicators.cost(real_rank, use).compute_share;
+    change_speed(rank);
+  }
+  start_kernels(rank, compute);
   if (use >= 0) join(rank, state.op, use);
 }
 
@@ -349,7 +440,7 @@ void Machine::part_done(int rank) {
   const Seconds start = state.started[std::size_t(Stream::Compute)];
   const std::size_t block = std::size_t(op_at(rank, state.op).block);
   const RunnableBlock& runnable = input_.blocks[std::size_t(rank)][block];
-  if (runnable.merged || runnable.segments->empty()) {
+  if (is_merged(rank, state.op) || runnable.segments->empty()) {
     finish(rank, state.op, start);
     return;
   }
@@ -380,7 +471,7 @@ void Machine::join(int rank, int op, int use) {
   const CollectiveCost& cost = input_.communicators.cost(real_rank, use);
   if (cost.communicator < 0) {  // a group of one
     if (op_at(rank, op).kind == OpKind::Compute)
-      later(Seconds(0), token_of(Event::ComputeDone, std::size_t(rank)));
+      later(Seconds(0), token_of(Event::PartDone, std::size_t(rank)));
     else
       finish(rank, op, network_.now());
     return;
@@ -473,10 +564,13 @@ void Machine::step_done(int channel) {
   const Seconds joined = state.joined;  // a waiter may begin the channel's next collective
   for (const auto& [rank, op] : waiters) {
     const Op& what = op_at(rank, op);
-    if (what.kind == OpKind::Compute)
+    if (what.kind == OpKind::Compute) {
+      ranks_[std::size_t(rank)].segment_share = 0;
+      change_speed(rank);
       part_done(rank);
-    else
+    } else {
       finish(rank, op, joined);
+    }
   }
 }
 
