@@ -13,19 +13,21 @@ struct Section {
   std::vector<std::string_view> keys;  // besides match, reason and note
 };
 
-const std::array<Section, 9>& known_sections() {
-  static const std::array<Section, 9> sections = {{
+const std::array<Section, 11>& known_sections() {
+  static const std::array<Section, 11> sections = {{
       {"gpus", {"node", "gpu", "types", "fabric", "set"}},
       {"fabrics", {"nics", "rate", "channels", "channel", "fabric"}},
       {"frameworks",
        {"name", "gradients", "pads", "data_parallel", "pipeline_transfer", "attention",
-        "sequence_parallel", "zero_stage", "fsdp"}},
+        "sequence_parallel", "zero_stage", "fsdp", "software"}},
       {"models", {"family", "model", "extra", "images", "ungated"}},
       {"schedules", {"schedule"}},
       {"recompute", {"recompute"}},
       {"precisions", {"type"}},
       {"flags", {}},
       {"notes", {}},
+      {"memory_tools", {"counts"}},
+      {"collective_systems", {"node", "gpu", "fabric", "set"}},
   }};
   return sections;
 }
