@@ -2,11 +2,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <filesystem>
 #include <map>
-#include <set>
 #include <tuple>
 
 #include "cluster/cluster.hpp"
@@ -129,6 +129,45 @@ CollectiveRow read_row(const Cells& cells, const std::string& path, int line) {
   return row;
 }
 
+// The rows of a table with their lines, cells by column.
+std::vector<std::pair<int, Cells>> read_cells(const std::string& path) {
+  const std::string content = content_of(path).value_or("");
+  std::string_view rest = content;
+  std::vector<std::pair<int, Cells>> rows;
+  CsvRow header;
+  for (int line = 1; !rest.empty(); ++line) {
+    const std::size_t end = std::min(rest.find('\n'), rest.size());
+    std::string_view here = rest.substr(0, end);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    if (here.ends_with('\r')) here.remove_suffix(1);
+    if (here.empty() || here.starts_with('#')) continue;
+    const CsvRow fields = csv_fields(here);
+    if (header.empty()) {
+      header = fields;
+      for (const std::string_view column : kNeeded)
+        if (std::find(header.begin(), header.end(), column) == header.end())
+          fail(path, line, fmt::format("missing column '{}'", column));
+      continue;
+    }
+    if (fields.size() != header.size())
+      fail(path, line,
+           fmt::format("{} fields, but the header has {}", fields.size(), header.size()));
+    Cells& cells = rows.emplace_back(line, Cells{}).second;
+    for (std::size_t i = 0; i < header.size(); ++i) cells[header[i]] = fields[i];
+  }
+  return rows;
+}
+
+// How the row's system is built, or null with the row's refusal set.
+const Rule* system_rule(const Cells& cells, const Rules& rules, CollectiveRow& row) {
+  std::string cell;
+  for (const char* column : {"system", "gpu", "lib", "algo", "note"})
+    cell += (cell.empty() ? "" : " | ") + cells.find(column)->second;
+  const Rule* rule = rules.find("collective_systems", cell);
+  row.refusal = rule ? (*rule)["reason"] : "no rule for the system";
+  return row.refusal.empty() ? rule : nullptr;
+}
+
 // The left-out fit: for a row, the mean ratio of measured to predicted seconds of the other systems
 // in the same cell of collective, nodes (one or several) and decade of size; every system counts
 // once.
@@ -176,46 +215,15 @@ std::vector<CollectiveRow> collective_rows(const std::vector<std::string>& files
                                            const Rules& rules) {
   std::vector<CollectiveRow> rows;
   std::map<std::pair<SweepJob, CollectiveKind>, std::vector<std::size_t>> runs;
-  for (const std::string& path : files) {
-    const std::string content = content_of(path).value_or("");
-    std::string_view rest = content;
-    CsvRow header;
-    for (int line = 1; !rest.empty(); ++line) {
-      const std::size_t end = std::min(rest.find('\n'), rest.size());
-      std::string_view here = rest.substr(0, end);
-      rest.remove_prefix(std::min(end + 1, rest.size()));
-      if (here.ends_with('\r')) here.remove_suffix(1);
-      if (here.empty() || here.starts_with('#')) continue;
-      const CsvRow fields = csv_fields(here);
-      if (header.empty()) {
-        header = fields;
-        for (const std::string_view column : kNeeded)
-          if (std::find(header.begin(), header.end(), column) == header.end())
-            fail(path, line, fmt::format("missing column '{}'", column));
-        continue;
-      }
-      if (fields.size() != header.size())
-        fail(path, line,
-             fmt::format("{} fields, but the header has {}", fields.size(), header.size()));
-      Cells cells;
-      for (std::size_t i = 0; i < header.size(); ++i) cells[header[i]] = fields[i];
+  for (const std::string& path : files)
+    for (const auto& [line, cells] : read_cells(path)) {
       CollectiveRow row = read_row(cells, path, line);
-      if (row.refusal.empty()) {
-        const std::string cell =
-            fmt::format("{} | {} | {} | {} | {}", cells["system"], cells["gpu"], cells["lib"],
-                        cells["algo"], cells["note"]);
-        const Rule* rule = rules.find("collective_systems", cell);
-        if (!rule)
-          row.refusal = "no rule for the system";
-        else if (!(*rule)["reason"].empty())
-          row.refusal = (*rule)["reason"];
-        else
-          runs[{sweep_job(*rule, rules, row.ranks / row.nodes, row.nodes, row.ranks), row.kind}]
-              .push_back(rows.size());
-      }
+      const Rule* rule = row.refusal.empty() ? system_rule(cells, rules, row) : nullptr;
+      if (rule)
+        runs[{sweep_job(*rule, rules, row.ranks / row.nodes, row.nodes, row.ranks), row.kind}]
+            .push_back(rows.size());
       rows.push_back(std::move(row));
     }
-  }
   for (const auto& [run, members] : runs) {
     std::vector<double> sizes;
     for (const std::size_t row : members) sizes.push_back(rows[row].bytes);
