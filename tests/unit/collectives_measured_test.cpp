@@ -1,4 +1,6 @@
 // Corrections of NCCL's model by measurements.
+#include <cmath>
+
 #include "catch.hpp"
 #include "collectives/nccl_measured.hpp"
 
@@ -49,7 +51,7 @@ TEST_CASE("measured collectives: 482 GB/s bus bandwidth of NVLS on 8 x H100") {
   const NcclCost cost =
       measured_cost(nccl_choice(graph, CollectiveKind::AllReduce, 8, 1, size), graph, 1, size);
   CHECK(cost.algorithm == NcclAlgorithm::Nvls);
-  CHECK(size / cost.time(size) / 1e9 * bus_factor(CollectiveKind::AllReduce, 8) ==
+  CHECK(size.value / cost.time(size).value / 1e9 * bus_factor(CollectiveKind::AllReduce, 8) ==
         Approx(482).epsilon(0.01));
 }
 
