@@ -320,4 +320,18 @@ TEST_CASE("command line: every job of workloads simulates") {
   CHECK(jobs >= 29);
 }
 
+TEST_CASE("command line: a topology that no lab can have exits with 2, and nothing is built") {
+  const Folder folder;
+  const Ran torus = ran(folder, "windtunnel lab up topologies/clusters/torus-8x8.yaml");
+  CHECK(torus.code == 2);
+  CHECK(torus.out.empty());
+  CHECK(torus.err ==
+        "topologies/clusters/torus-8x8.yaml: error: A lab has a fabric of the family star or "
+        "fat_tree, not torus.\n");
+  CHECK(ran(folder, "windtunnel lab").code == 2);
+  CHECK(ran(folder, "windtunnel lab up").code == 2);
+  CHECK(ran(folder, "windtunnel lab up '" + (folder / "absent.yaml").string() + "'").code == 2);
+  CHECK(ran(folder, "windtunnel lab status").code == 0);
+}
+
 }  // namespace windtunnel

@@ -96,11 +96,25 @@ struct Fabric {
 };
 std::span<const Fabric> fabrics();
 
-// How collectives are costed on this cluster.
-enum class CommunicationModel { AlphaBeta, Nccl };
+// How communication is costed on this cluster.
+enum class CommunicationModel { AlphaBeta, Nccl, Gloo };
+inline constexpr std::array<std::string_view, 3> kCommunicationModelNames = {"alpha_beta", "nccl",
+                                                                             "gloo"};
+// When a message's bytes begin to flow. Eager: when it is sent. Rendezvous: when it is sent and its
+// receiver has posted the receive.
+enum class PointToPoint { Eager, Rendezvous };
+inline constexpr std::array<std::string_view, 2> kPointToPointNames = {"eager", "rendezvous"};
 struct Communication {
   CommunicationModel model = CommunicationModel::AlphaBeta;
-  std::string algorithm = "ring";  // AlphaBeta: a row of collectives/; Nccl: chosen by NCCL's model
+  std::string algorithm = "ring";  // AlphaBeta: a row of collectives/; the others have their own
+  Seconds operation_latency, segment_latency;  // Gloo: as in collectives/gloo_model.hpp
+  PointToPoint point_to_point = PointToPoint::Eager;
+  // Rendezvous: of each peer and direction a rank has posted as many receives as its compute stream
+  // has reached, in the order in which it needs them, and this many more.
+  int receives_ahead = 0;
+  // Ranks on CPUs: core time for a byte sent and a byte received, taken from compute that runs
+  // beside communication. 0: none.
+  double cpu_seconds_per_byte = 0;
   std::string source;
 };
 

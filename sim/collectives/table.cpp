@@ -5,7 +5,8 @@
 namespace windtunnel {
 
 std::span<const CollectiveAlgorithm> collective_table() {
-  static const std::array table = {kRing, kTree, kHalvingDoubling, kHierarchical, kNvls, kPairwise};
+  static const std::array table = {kRing,     kTree, kHalvingDoubling, kHierarchical, kNvls,
+                                   kPairwise, kGloo};
   return table;
 }
 

@@ -62,8 +62,8 @@ Findings runs(const std::vector<std::string>& files, const Rules& rules, Split s
           .files = {{"rows.csv", rows_csv(validation)},
                     {"summary.csv", summary_csv(tables)},
                     {"summary.json", summary_json(tables)},
-                    {"scatter.svg", scatter_svg(validation)},
-                    {"errors.svg", histogram_svg(validation)}}};
+                    {"scatter.svg", svg(scatter_picture(validation))},
+                    {"errors.svg", svg(histogram_picture(validation))}}};
 }
 
 Findings collectives(const std::vector<std::string>& files, const Rules& rules) {
@@ -90,7 +90,9 @@ ValidateOutcome validate(const ValidateOptions& options) {
   if (!split)
     throw ConfigError(
         fmt::format("--split {}: error: expected test, calibrate or all", options.split));
-  const Rules rules = load_rules(rules_path(options));
+  Rules rules = load_rules(rules_path(options));
+  if (options.zero_shot)
+    for (Rule& framework : rules.sections["frameworks"]) framework.values.erase("host");
   const int workers = options.workers > 0 ? options.workers : available_cores();
   std::vector<std::string> run_tables, collective_tables;
   for (const std::string& file : options.files)

@@ -8,8 +8,6 @@ namespace windtunnel {
 namespace {
 
 constexpr std::int64_t kMostGpus = std::int64_t{1} << 20;
-// By CommunicationModel.
-constexpr std::array<std::string_view, 2> kCommunicationNames = {"alpha_beta", "nccl"};
 
 // The tasks of an entry of `nodes`, which a node of CPUs needs and one of GPUs refuses.
 std::optional<CpuTasks> read_tasks(YamlMap& entry, const YamlMap& node) {
@@ -54,21 +52,55 @@ void read_fabric(YamlMap map, ClusterSpec& cluster) {
   if (!why.empty()) map.fail(why);
 }
 
+// How collectives are costed.
+void read_collectives(YamlMap& map, const YamlValue& model, Communication& communication) {
+  communication.model = model.one_of<CommunicationModel>(kCommunicationModelNames);
+  const bool by_links = communication.model == CommunicationModel::AlphaBeta;
+  const bool is_gloo = communication.model == CommunicationModel::Gloo;
+  if (by_links)
+    communication.algorithm = row_of(collective_table(), map.at("algorithm")).name;
+  else if (const auto algorithm = map.find("algorithm"))
+    algorithm->fail(fmt::format("the {} model chooses the algorithm itself", model.text()));
+  for (const auto& [key, latency] :
+       {std::pair("operation_latency", &communication.operation_latency),
+        std::pair("segment_latency", &communication.segment_latency)}) {
+    if (is_gloo)
+      *latency = Seconds(map.at(key).quantity(QuantityKind::Duration, true));
+    else if (const auto value = map.find(key))
+      value->fail("only the gloo model has it");
+  }
+}
+
+void read_point_to_point(YamlMap& map, Communication& communication) {
+  if (const auto mode = map.find("point_to_point"))
+    communication.point_to_point = mode->one_of<PointToPoint>(kPointToPointNames);
+  if (communication.point_to_point == PointToPoint::Rendezvous)
+    communication.receives_ahead = int(map.at("receives_ahead").integer(0, kMostGpus));
+  else if (const auto ahead = map.find("receives_ahead"))
+    ahead->fail("only with point_to_point: rendezvous does a receive have to be posted");
+}
+
 void read_communication(YamlMap map, ClusterSpec& cluster) {
   Communication& communication = cluster.communication;
   const YamlValue model = map.at("model");
-  communication.model = model.one_of<CommunicationModel>(kCommunicationNames);
-  if (communication.model == CommunicationModel::AlphaBeta)
-    communication.algorithm = row_of(collective_table(), map.at("algorithm")).name;
-  else if (const auto algorithm = map.find("algorithm"))
-    algorithm->fail("the nccl model chooses the algorithm itself");
-  if (const auto source = map.find("source")) communication.source = source->text();
+  read_collectives(map, model, communication);
+  read_point_to_point(map, communication);
+  const auto cpu_per_byte = map.find("cpu_per_byte");
+  if (cpu_per_byte)
+    communication.cpu_seconds_per_byte = cpu_per_byte->quantity(QuantityKind::TimePerByte);
+  const bool has_measured = communication.model == CommunicationModel::Gloo || cpu_per_byte;
+  const auto source = has_measured ? map.at("source") : map.find("source");
+  if (source) communication.source = source->text();
   map.finish();
-  if (communication.model == CommunicationModel::AlphaBeta) return;
-  for (const NodeType& node : cluster.node_types)
-    if (!node.nccl)
+  for (const NodeType& node : cluster.node_types) {
+    if (cpu_per_byte && node.gpu.arch != "cpu")
+      cpu_per_byte->fail(fmt::format(
+          "communication takes core time from compute on CPUs only, and the node '{}' has GPUs",
+          node.name));
+    if (communication.model == CommunicationModel::Nccl && !node.nccl)
       model.fail(fmt::format("the nccl model needs an 'nccl' section in the file of the node '{}'",
                              node.name));
+  }
 }
 
 Power read_power(YamlMap map) {

@@ -48,9 +48,10 @@ constexpr Unit kFlopRates[] = {{"FLOP/s", 1},    {"kFLOP/s", 1e3},  {"MFLOP/s", 
 constexpr Unit kPowers[] = {{"W", 1}, {"kW", 1e3}, {"MW", 1e6}};
 constexpr Unit kPrices[] = {{"USD/h", 1}};
 constexpr Unit kPercents[] = {{"%", 1, 100}};
+constexpr Unit kTimesPerByte[] = {{"ns/B", 1, 1e9}, {"ps/B", 1, 1e12}};
 
 const Family& family_of(QuantityKind kind) {
-  static const std::array<Family, 8> families = {
+  static const std::array<Family, 9> families = {
       {{"a size", "80 GB", kSizes, 1e-3, kPi},
        {"a data rate", "400 Gb/s", kRates, 1e-3, 1e18},
        {"a time", "2 us", kTimes, 1e-15, 1e9},
@@ -58,7 +59,8 @@ const Family& family_of(QuantityKind kind) {
        {"a compute rate", "312 TFLOP/s", kFlopRates, 1e-3, 1e24},
        {"a power", "400 W", kPowers, 1e-3, 1e9},
        {"a price", "21.96 USD/h", kPrices, 1e-6, 1e9},
-       {"a percentage", "25 %", kPercents, 1e-9, 100}}};
+       {"a percentage", "25 %", kPercents, 1e-9, 100},
+       {"a time per byte", "0.7 ns/B", kTimesPerByte, 1e-15, 1e-3}}};
   return families[static_cast<std::size_t>(kind)];
 }
 

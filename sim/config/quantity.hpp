@@ -18,11 +18,12 @@ enum class QuantityKind {
   ComputeRate,
   WattPower,
   HourlyPrice,
-  Percentage
+  Percentage,
+  TimePerByte
 };
 
 struct ParsedQuantity {
-  double value = 0;     // in bytes, bytes/s, s, FLOP, FLOP/s, W, USD/h, or 0.25 for "25 %"
+  double value = 0;     // in bytes, bytes/s, s, FLOP, FLOP/s, W, USD/h, 0.25 for "25 %", s/B
   std::string problem;  // why the text is not such a quantity; empty if it is
   bool is_valid() const { return problem.empty(); }
 };

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <set>
 #include <unordered_map>
 
 #include "base/check.hpp"
+#include "collectives/gloo_model.hpp"
 #include "collectives/nccl_measured.hpp"
 
 namespace windtunnel {
@@ -14,7 +16,9 @@ Communicators::Communicators(const Plan& plan, const Cluster& cluster)
     : plan_(plan), cluster_(cluster) {
   SIM_CHECK(plan.grid.size() <= int(cluster.gpus.size()), "fewer GPUs than ranks");
   collect_uses();
-  for (int kind = 0; kind < int(kGroupKindNames.size()); ++kind) lay_group_kind(GroupKind(kind));
+  std::set<GroupName> names;
+  for (const CollectiveUse& use : uses) names.insert(use.group);
+  for (const GroupName& name : names) lay_groups(name);
   lay_pairs();
 }
 
@@ -24,7 +28,7 @@ void Communicators::collect_uses() {
     for (const Op& op : program.ops)
       if (op.kind == OpKind::Collective) {
         distinct.insert({op.group, op.collective, op.bytes});
-        if (op.stream != Stream::Compute) beside_compute_[std::size_t(op.group)] = true;
+        if (op.stream != Stream::Compute) beside_compute_[std::size_t(op.group.kind)] = true;
       }
   for (const Block& block : plan_.blocks)
     for (const BlockPiece& piece : block)
@@ -42,17 +46,19 @@ int Communicators::use_index(const CollectiveUse& use) const {
   return found->second;
 }
 
-// Every group of this kind, each once, with the cost of every use on it.
-void Communicators::lay_group_kind(GroupKind kind) {
+// Every group of this name, each once, with the cost of every use on it.
+void Communicators::lay_groups(GroupName name) {
   std::vector<int> used;
   for (int use = 0; use < int(uses.size()); ++use)
-    if (uses[std::size_t(use)].group == kind) used.push_back(use);
-  if (used.empty()) return;
-  std::vector<int>& group_of = group_of_rank_[std::size_t(kind)];
+    if (uses[std::size_t(use)].group == name) used.push_back(use);
+  std::vector<int>& group_of = group_of_rank_[name];
   group_of.assign(std::size_t(plan_.grid.size()), -1);
-  for (int rank = 0; rank < plan_.grid.size(); ++rank) {
+  std::vector<int> ranks(std::size_t(plan_.grid.size()));
+  std::iota(ranks.begin(), ranks.end(), 0);
+  if (name.kind == GroupKind::Listed) ranks = plan_.grid.listed[std::size_t(name.listed)];
+  for (const int rank : ranks) {
     if (group_of[std::size_t(rank)] >= 0) continue;
-    const std::vector<int> members = plan_.grid.members(kind, rank);
+    const std::vector<int> members = plan_.grid.members(name, rank);
     const int group = groups_++;
     for (const int member : members) group_of[std::size_t(member)] = group;
     costs_.emplace_back();
@@ -63,8 +69,8 @@ void Communicators::lay_group_kind(GroupKind kind) {
 
 const CollectiveCost& Communicators::cost(int rank, int use) const {
   static const CollectiveCost nothing;
-  const GroupKind kind = uses[std::size_t(use)].group;
-  const auto& costs = costs_[std::size_t(group_of_rank_[std::size_t(kind)][std::size_t(rank)])];
+  const std::vector<int>& group_of = group_of_rank_.at(uses[std::size_t(use)].group);
+  const auto& costs = costs_[std::size_t(group_of[std::size_t(rank)])];
   const auto found = costs.find(use);
   return found == costs.end() ? nothing : found->second;
 }
@@ -76,8 +82,8 @@ int Communicators::pair(int sender, int to_pipeline) const {
 }
 
 bool Communicators::contains(const Communicator& communicator, int rank) const {
-  const GroupKind kind = types[std::size_t(communicator.type)].group;
-  return group_of_rank_[std::size_t(kind)][std::size_t(rank)] == communicator.group;
+  const GroupName name = types[std::size_t(communicator.type)].group;
+  return group_of_rank_.at(name)[std::size_t(rank)] == communicator.group;
 }
 
 std::vector<Round> Communicators::rounds(int communicator, Bytes size) const {
@@ -151,7 +157,9 @@ NcclGraph Communicators::nccl_graph(const std::vector<int>& members, const Group
 
 CommunicatorPhase Communicators::phase_on_links(const Phase& phase,
                                                 const std::vector<int>& members) const {
-  CommunicatorPhase laid{.share = phase.bytes_per_edge.value, .rounds = phase.rounds};
+  CommunicatorPhase laid{.share = phase.bytes_per_edge.value,
+                         .rounds = phase.rounds,
+                         .edges = int(phase.edges.size())};
   std::unordered_map<int, int> times;
   for (const Edge& edge : phase.edges) {
     const Route route =
@@ -178,7 +186,7 @@ int Communicators::find_or_lay(const CollectiveUse& use, const std::string& algo
     types.push_back({.group = use.group,
                      .kind = use.kind,
                      .algorithm = algorithm,
-                     .beside_compute = beside_compute_[std::size_t(use.group)]});
+                     .beside_compute = beside_compute_[std::size_t(use.group.kind)]});
     type = types.end() - 1;
   }
   Communicator communicator{int(type - types.begin()), group, members, {}};
@@ -209,37 +217,70 @@ double wire_overhead(NcclProtocol protocol) {
 CollectiveCost Communicators::cost_of(const CollectiveUse& use, const std::vector<int>& members,
                                       int group) {
   const Group shape = shape_of(members);
+  const CommunicationModel model = cluster_.spec.communication.model;
+  const bool by_nccl = model == CommunicationModel::Nccl && use.kind != CollectiveKind::AllToAll;
+  CollectiveCost cost = by_nccl ? cost_by_nccl(use, members, shape, group)
+                                : cost_by_links(use, members, shape, group);
+  if (model == CommunicationModel::Gloo) add_gloo_latencies(use, cost);
+  const auto& phases = all[std::size_t(cost.communicator)].phases;
+  for (std::size_t i = 0; i < phases.size(); ++i)
+    cost.per_member += cost.steps[i].bytes * phases[i].edges / double(members.size());
+  return cost;
+}
+
+// A latency for each round, the bytes as the links allow.
+CollectiveCost Communicators::cost_by_links(const CollectiveUse& use,
+                                            const std::vector<int>& members, const Group& shape,
+                                            int group) {
   const Communication& communication = cluster_.spec.communication;
-  CollectiveCost cost;
-  const bool by_nccl =
-      communication.model == CommunicationModel::Nccl && use.kind != CollectiveKind::AllToAll;
-  if (!by_nccl) {
-    std::string algorithm =
-        communication.model == CommunicationModel::Nccl ? "pairwise" : communication.algorithm;
-    const CollectiveAlgorithm* row = find_collective(algorithm);
-    SIM_CHECK(row != nullptr, "unknown collective algorithm " + algorithm);
-    // An algorithm that cannot do this collective leaves it to the ring, or to pairwise exchange.
-    if (!row->supports(use.kind, shape))
-      algorithm = use.kind == CollectiveKind::AllToAll ? "pairwise" : "ring";
-    cost.communicator = find_or_lay(use, algorithm, members, shape, group);
-    for (const CommunicatorPhase& phase : all[std::size_t(cost.communicator)].phases)
-      cost.steps.push_back({phase.latency * phase.rounds, use.size * phase.share, Rate(0)});
-    return cost;
+  std::string algorithm = communication.model == CommunicationModel::Nccl ? "pairwise"
+                          : communication.model == CommunicationModel::Gloo
+                              ? "gloo"
+                              : communication.algorithm;
+  const CollectiveAlgorithm* row = find_collective(algorithm);
+  SIM_CHECK(row != nullptr, "unknown collective algorithm " + algorithm);
+  // An algorithm that cannot do this collective leaves it to the ring, or to pairwise exchange.
+  if (!row->supports(use.kind, shape))
+    algorithm = use.kind == CollectiveKind::AllToAll ? "pairwise" : "ring";
+  CollectiveCost cost{.communicator = find_or_lay(use, algorithm, members, shape, group)};
+  for (const CommunicatorPhase& phase : all[std::size_t(cost.communicator)].phases)
+    cost.steps.push_back({phase.latency * phase.rounds, use.size * phase.share, Rate(0)});
+  return cost;
+}
+
+void Communicators::add_gloo_latencies(const CollectiveUse& use, CollectiveCost& cost) const {
+  const Communication& communication = cluster_.spec.communication;
+  const Communicator& communicator = all[std::size_t(cost.communicator)];
+  const std::int64_t segments = gloo_segments(use.kind, int(communicator.members.size()), use.size);
+  for (std::size_t i = 0; i < cost.steps.size(); ++i) {
+    const CommunicatorPhase& phase = communicator.phases[i];
+    Seconds on_links;
+    for (const LinkUse& link : phase.uses)
+      on_links = std::max(on_links, cost.steps[i].bytes * link.times /
+                                        cluster_.links[std::size_t(link.link)].bandwidth);
+    cost.steps[i].latency = gloo_phase_latency(phase.rounds, segments, phase.latency,
+                                               communication.segment_latency, on_links);
   }
+  cost.steps.front().latency += communication.operation_latency;
+}
+
+// NCCL's latency is paid once; its bandwidth is the most that an edge's flow gets. Wires see the
+// protocol's overhead too.
+CollectiveCost Communicators::cost_by_nccl(const CollectiveUse& use,
+                                           const std::vector<int>& members, const Group& shape,
+                                           int group) {
   const NcclGraph graph = nccl_graph(members, shape);
   const NcclCost nccl =
       measured_cost(nccl_choice(graph, use.kind, shape.size(), shape.nodes(), use.size), graph,
                     shape.nodes(), use.size);
+  const std::string algorithm = nccl.algorithm == NcclAlgorithm::Ring   ? "ring"
+                                : nccl.algorithm == NcclAlgorithm::Tree ? "tree"
+                                                                        : "nvls";
+  CollectiveCost cost{.communicator = find_or_lay(use, algorithm, members, shape, group)};
   constexpr double kMostShare = 0.9;  // a card of few multiprocessors still computes
   const NodeType& node = cluster_.node_type(shape.node_of_member.front());
   cost.compute_share =
       std::min(kMostShare, 2.0 * graph.channels / std::max(1, node.nccl->multiprocessors));
-  const std::string algorithm = nccl.algorithm == NcclAlgorithm::Ring   ? "ring"
-                                : nccl.algorithm == NcclAlgorithm::Tree ? "tree"
-                                                                        : "nvls";
-  cost.communicator = find_or_lay(use, algorithm, members, shape, group);
-  // NCCL's latency is paid once; its bandwidth is the most that an edge's flow gets. Wires see the
-  // protocol's overhead too.
   const auto& phases = all[std::size_t(cost.communicator)].phases;
   const Seconds lone = use.size / nccl.algorithm_bandwidth / double(phases.size());
   for (const CommunicatorPhase& phase : phases) {

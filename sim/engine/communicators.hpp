@@ -22,6 +22,7 @@ struct CommunicatorPhase {
   Seconds latency;            // of the slowest edge, one message
   double share = 1;
   int rounds = 1;
+  int edges = 0;
 };
 
 // A set of ranks with one algorithm for one kind of collective; or a directed pair of pipeline
@@ -46,11 +47,12 @@ struct CollectiveCost {
   // its members: one for each channel that NCCL runs, twice what its graph search finds (NCCL
   // 2.30.7, src/graph/connect.cc). For alpha_beta 0.
   double compute_share = 0;
+  Bytes per_member;  // sent by a member, and received: the mean over members
 };
 
 // A distinct collective of the plan.
 struct CollectiveUse {
-  GroupKind group = GroupKind::Data;
+  GroupName group = GroupKind::Data;
   CollectiveKind kind = CollectiveKind::AllReduce;
   Bytes size;
   auto operator<=>(const CollectiveUse&) const = default;
@@ -62,7 +64,7 @@ class Communicators {
 
   struct Type {
     bool pair = false;
-    GroupKind group = GroupKind::Data;
+    GroupName group = GroupKind::Data;
     CollectiveKind kind = CollectiveKind::AllReduce;
     std::string algorithm;
     int from = 0, to = 0;  // pipeline coordinates of a pair
@@ -86,10 +88,15 @@ class Communicators {
 
  private:
   void collect_uses();
-  void lay_group_kind(GroupKind kind);
+  void lay_groups(GroupName name);
   void lay_pairs();
   int lay(int type, int group, const std::vector<int>& members, const Group& shape);
   CollectiveCost cost_of(const CollectiveUse& use, const std::vector<int>& members, int group);
+  CollectiveCost cost_by_links(const CollectiveUse& use, const std::vector<int>& members,
+                               const Group& shape, int group);
+  CollectiveCost cost_by_nccl(const CollectiveUse& use, const std::vector<int>& members,
+                              const Group& shape, int group);
+  void add_gloo_latencies(const CollectiveUse& use, CollectiveCost& cost) const;
   int find_or_lay(const CollectiveUse& use, const std::string& algorithm,
                   const std::vector<int>& members, const Group& shape, int group);
   Group shape_of(const std::vector<int>& members) const;
@@ -103,7 +110,7 @@ class Communicators {
   std::array<bool, kGroupKindNames.size()> beside_compute_{};
   std::map<std::pair<int, int>, int> pair_index_;  // sender, pipeline coordinate of the receiver
   std::map<std::tuple<int, std::string, CollectiveKind>, int> laid_;  // group, algorithm, kind
-  std::array<std::vector<int>, kGroupKindNames.size()> group_of_rank_;
+  std::map<GroupName, std::vector<int>> group_of_rank_;
   std::vector<std::map<int, CollectiveCost>> costs_;  // by group: use -> cost
   int groups_ = 0;
 };

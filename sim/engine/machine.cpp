@@ -2,22 +2,27 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
+#include <set>
+#include <utility>
 
 #include "base/check.hpp"
 #include "base/mix.hpp"
+#include "engine/program_index.hpp"
 
 namespace windtunnel {
 
 namespace {
 
 enum class Event : std::uint8_t {
+  CopiesDone,    // a: rank
   KernelsDone,   // a: rank, and which of its timers
   PartDone,      // a: rank
+  Issued,        // a: rank
   StepLatency,   // a: channel
   FlowDone,      // a: channel
   SendLatency,   // a: transfer
   TransferDone,  // a: transfer
+  Begin,         // a: rank and op of a stream without order
 };
 
 constexpr int kRankBits = 24;  // of a token; the timer has the 32 above them
@@ -25,33 +30,14 @@ constexpr int kRankBits = 24;  // of a token; the timer has the 32 above them
 Token token_of(Event event, std::size_t index) {
   return (Token(event) << 56) | Token(index);
 }
+constexpr int kOpBits = 32;
+Token token_of_op(int rank, int op) {
+  return token_of(Event::Begin, (std::size_t(rank) << kOpBits) | std::size_t(op));
+}
 
-// What does not change between ranks of one program.
-struct ProgramIndex {
-  std::array<std::vector<int>, kStreams> order;           // by stream: ops in program order
-  std::vector<int> waits;                                 // by op: how many ops it waits for
-  std::vector<std::vector<int>> dependents;               // by op: ops that wait for it
-  std::map<std::tuple<Purpose, int, int>, int> receives;  // message -> op
-  // The last compute op that has ended before anything begins on the communication stream.
-  int alone_until = std::numeric_limits<int>::max();
-
-  explicit ProgramIndex(const Program& program)
-      : waits(program.ops.size()), dependents(program.ops.size()) {
-    for (int i = 0; i < int(program.ops.size()); ++i) {
-      const Op& op = program.ops[std::size_t(i)];
-      order[std::size_t(op.stream)].push_back(i);
-      waits[std::size_t(i)] = int(op.after.size());
-      for (const int before : op.after) dependents[std::size_t(before)].push_back(i);
-      if (op.kind == OpKind::Receive) receives[{op.purpose, op.stage, op.micro_batch}] = i;
-    }
-    const std::vector<int>& beside = order[std::size_t(Stream::Communication)];
-    if (beside.empty()) return;
-    alone_until = -1;
-    for (const int before : program.ops[std::size_t(beside.front())].after)
-      if (program.ops[std::size_t(before)].stream == Stream::Compute)
-        alone_until = std::max(alone_until, before);
-  }
-};
+bool is_send_stream(Stream stream) {
+  return stream == Stream::SendActivation || stream == Stream::SendGradient;
+}
 
 struct RankState {
   std::vector<int> waits;  // by op: how many it still waits for
@@ -59,24 +45,32 @@ struct RankState {
   std::array<bool, kStreams> busy{};
   std::array<Seconds, kStreams> started{};
   std::vector<bool> arrived;  // by op: a message that came before its blocking receive
+  std::array<std::set<int>, kStreams> ready;  // sends that wait for nothing but their stream
+  std::vector<int> posted;                    // by queue of receives: how many are posted
+  Seconds computed;                           // in compute ops that have ended
+  Seconds copying;  // core time that communication has taken: the next compute op is late by it
+  std::map<int, Seconds> wanted;  // receives of the Transfers stream that wait for their message
   // The compute op under way.
   int op = -1;
   std::size_t segment = 0;
   int pending = 0;  // parts of the segment that have not ended
   Seconds segment_start, communication, recompute;
   // Its kernels: what is left of them at full speed since `kernels_since`. Collectives beside them
-  // take a share of the GPU; a change of speed voids the timer under way.
+  // take a share of the GPU; a change of speed voids the timer under way. They do not end before
+  // the host has issued the last of them and it has run.
   bool kernels_run = false;
-  Seconds kernels_left, kernels_since;
+  Seconds kernels_left, kernels_since, kernels_issued;
   double speed = 1;
   std::uint32_t timer = 0;
   double stream_share = 0, segment_share = 0;  // of the communication stream, of the own segment
+  Seconds host;                                // when the host has issued everything up to now
 };
 
 // The collective under way on a channel.
 struct ChannelState {
   struct Waiter {
     int rank = 0, op = 0;
+    Seconds computed;  // by the rank when the last member came
   };
   struct EdgeFlow {
     int path = 0;
@@ -97,7 +91,8 @@ struct Transfer {
   int rank = 0, op = 0;           // the Send
   int receiver = 0, receive = 0;  // the Receive
   int path = 0;
-  Seconds start, flowing;  // sent; its bytes on the way
+  Seconds start, flowing;                      // sent; its bytes on the way
+  Seconds sender_computed, receiver_computed;  // at the start
 };
 
 class Machine {
@@ -112,11 +107,16 @@ class Machine {
   void finish(int rank, int op, Seconds start);
   void record(int rank, int op, Seconds start);
   void release_dependents(int rank, int op);
+  void satisfy_one(int rank, int op);
+  void set_ready(int rank, int op);
+  int next_op(int rank, Stream stream);
 
   void begin_compute(int rank, int op);
+  Seconds walk(const MergedBlock& merged, Seconds start, RankState& state) const;
   void begin_segment(int rank);
+  void join_segment(int rank);
   void part_done(int rank);
-  void start_kernels(int rank, Seconds time);
+  void start_kernels(int rank, Seconds time, Seconds issued);
   void set_timer(int rank);
   void change_speed(int rank);
   void kernels_done(int rank);
@@ -132,11 +132,20 @@ class Machine {
 
   void begin_send(int rank, int op);
   void deliver(const Transfer& transfer);
+  void post_for(int rank, int op);
+  void post(int rank, int queue, int count);
+  void let_send(int receiver, int receive);
+
+  Seconds computed(int rank) const;
+  void charge_copies(int rank, Bytes bytes, Seconds start, Seconds computed_before);
 
   void later(Seconds delay, Token token);
   void flow(int path, Bytes bytes, Rate limit, Token token);
   void carry(int path, Bytes bytes, Seconds start, Seconds end);
   double noise(int rank, int op, std::size_t segment) const;
+  bool is_rendezvous() const {
+    return input_.communication.point_to_point == PointToPoint::Rendezvous;
+  }
   const Op& op_at(int rank, int op) const { return program_of(rank).ops[std::size_t(op)]; }
   const Program& program_of(int rank) const {
     return input_.plan.programs[std::size_t(input_.layout.ranks[std::size_t(rank)].program)];
@@ -162,8 +171,13 @@ Machine::Machine(const MachineInput& input, Network& network) : input_(input), n
   for (const Program& program : input.plan.programs) indices_.emplace_back(program);
   for (const Layout::Rank& rank : input.layout.ranks) {
     RankState& state = ranks_.emplace_back();
-    state.waits = indices_[std::size_t(rank.program)].waits;
+    const ProgramIndex& index = indices_[std::size_t(rank.program)];
+    state.waits = index.waits;
+    // A send waits for the post of its receive as for an op.
+    if (is_rendezvous())
+      for (const auto& [message, send] : index.sends) ++state.waits[std::size_t(send)];
     state.arrived.resize(state.waits.size());
+    state.posted.resize(index.queues.size());
     trace_.ranks.push_back({rank.rank, rank.represented, rank.program, {}});
     trace_.ranks.back().spans.reserve(state.waits.size());
   }
@@ -173,7 +187,17 @@ Machine::Machine(const MachineInput& input, Network& network) : input_(input), n
 
 Trace Machine::run() {
   for (int rank = 0; rank < int(ranks_.size()); ++rank)
+    for (int op = 0; op < int(ranks_[std::size_t(rank)].waits.size()); ++op)
+      if (ranks_[std::size_t(rank)].waits[std::size_t(op)] == 0) set_ready(rank, op);
+  if (is_rendezvous())
+    for (int rank = 0; rank < int(ranks_.size()); ++rank)
+      for (int queue = 0; queue < int(index_of(rank).queues.size()); ++queue)
+        post(rank, queue, input_.communication.receives_ahead);
+  for (int rank = 0; rank < int(ranks_.size()); ++rank) {
     for (std::size_t stream = 0; stream < kStreams; ++stream) advance(rank, Stream(stream));
+    for (const int op : index_of(rank).order[std::size_t(Stream::Transfers)])
+      if (index_of(rank).waits[std::size_t(op)] == 0) due_.push_back(token_of_op(rank, op));
+  }
   const auto drain = [this] {
     while (!due_.empty()) {
       const Token token = due_.front();
@@ -212,6 +236,9 @@ void Machine::handle(Token token) {
   if (++trace_.events % kEventsPerReport == 0 && input_.on_progress)
     input_.on_progress({trace_.events, network_.now()});
   switch (Event(token >> 56)) {
+    case Event::CopiesDone:
+      begin_segment(int(index));
+      return;
     case Event::KernelsDone: {
       const int rank = int(index & ((Token(1) << kRankBits) - 1));
       RankState& state = ranks_[std::size_t(rank)];
@@ -220,6 +247,9 @@ void Machine::handle(Token token) {
     }
     case Event::PartDone:
       part_done(int(index));
+      return;
+    case Event::Issued:
+      join_segment(int(index));
       return;
     case Event::StepLatency:
       start_flows(int(index));
@@ -242,6 +272,9 @@ void Machine::handle(Token token) {
       deliver(transfer);
       return;
     }
+    case Event::Begin:
+      begin(int(index >> kOpBits), int(index & ((std::size_t(1) << kOpBits) - 1)));
+      return;
   }
 }
 
@@ -271,16 +304,32 @@ void Machine::carry(int path, Bytes bytes, Seconds start, Seconds end) {
 
 // Starts the next op of a stream if the stream is free and nothing is missing.
 void Machine::advance(int rank, Stream stream) {
-  if (stream == Stream::Receive) return;  // messages come as they are sent
+  // Messages come as they are sent; what has no order is begun by what it waits for.
+  if (stream == Stream::Receive || stream == Stream::Transfers) return;
   RankState& state = ranks_[std::size_t(rank)];
-  const std::vector<int>& order = index_of(rank).order[std::size_t(stream)];
-  const int position = state.position[std::size_t(stream)];
-  if (state.busy[std::size_t(stream)] || position == int(order.size())) return;
-  const int op = order[std::size_t(position)];
-  if (state.waits[std::size_t(op)] > 0) return;
+  if (state.busy[std::size_t(stream)]) return;
+  const int op = next_op(rank, stream);
+  if (op < 0) return;
   state.busy[std::size_t(stream)] = true;
   state.started[std::size_t(stream)] = network_.now();
   begin(rank, op);
+}
+
+// The op that a free stream runs now; -1: none can run yet. Streams run in program order, but a
+// send whose receiver is late lets others of its stream pass, as Gloo's sends do: otherwise two
+// ranks might wait for each other for ever.
+int Machine::next_op(int rank, Stream stream) {
+  RankState& state = ranks_[std::size_t(rank)];
+  if (is_send_stream(stream)) {
+    std::set<int>& ready = state.ready[std::size_t(stream)];
+    return ready.empty() ? -1 : ready.extract(ready.begin()).value();
+  }
+  const std::vector<int>& order = index_of(rank).order[std::size_t(stream)];
+  const int position = state.position[std::size_t(stream)];
+  if (position == int(order.size())) return -1;
+  const int op = order[std::size_t(position)];
+  if (stream == Stream::Compute && is_rendezvous()) post_for(rank, op);
+  return state.waits[std::size_t(op)] > 0 ? -1 : op;
 }
 
 void Machine::begin(int rank, int op) {
@@ -290,7 +339,8 @@ void Machine::begin(int rank, int op) {
       begin_compute(rank, op);
       return;
     case OpKind::Collective:
-      if (what.stream != Stream::Compute) {
+      if (what.stream == Stream::Compute) ranks_[std::size_t(rank)].host += input_.collective_issue;
+      if (what.stream == Stream::Communication) {
         const int real_rank = input_.layout.ranks[std::size_t(rank)].rank;
         const int use = input_.communicators.use_index({what.group, what.collective, what.bytes});
         ranks_[std::size_t(rank)].stream_share =
@@ -303,7 +353,10 @@ void Machine::begin(int rank, int op) {
       begin_send(rank, op);
       return;
     case OpKind::Receive:  // on an in-order stream: holds it until the message is there
-      if (ranks_[std::size_t(rank)].arrived[std::size_t(op)]) finish(rank, op, network_.now());
+      if (ranks_[std::size_t(rank)].arrived[std::size_t(op)])
+        finish(rank, op, network_.now());
+      else if (what.stream == Stream::Transfers)
+        ranks_[std::size_t(rank)].wanted[op] = network_.now();
       return;
   }
 }
@@ -314,6 +367,7 @@ void Machine::record(int rank, int op, Seconds start) {
   if (op == state.op) {
     span.communication = state.communication;
     span.recompute = state.recompute;
+    state.computed += span.end - start;
     state.op = -1;
   }
   trace_.ranks[std::size_t(rank)].spans.push_back(span);
@@ -324,7 +378,8 @@ void Machine::finish(int rank, int op, Seconds start) {
   const Stream stream = op_at(rank, op).stream;
   RankState& state = ranks_[std::size_t(rank)];
   record(rank, op, start);
-  if (stream != Stream::Receive) {
+  // A blocking receive is one that the host waits for too.
+  if (stream != Stream::Receive && stream != Stream::Transfers) {
     state.busy[std::size_t(stream)] = false;
     ++state.position[std::size_t(stream)];
   }
@@ -338,8 +393,24 @@ void Machine::finish(int rank, int op, Seconds start) {
 
 void Machine::release_dependents(int rank, int op) {
   for (const int dependent : index_of(rank).dependents[std::size_t(op)])
-    if (--ranks_[std::size_t(rank)].waits[std::size_t(dependent)] == 0)
-      advance(rank, op_at(rank, dependent).stream);
+    satisfy_one(rank, dependent);
+}
+
+// One of the things that an op waits for is there.
+void Machine::satisfy_one(int rank, int op) {
+  if (--ranks_[std::size_t(rank)].waits[std::size_t(op)] > 0) return;
+  const Stream stream = op_at(rank, op).stream;
+  set_ready(rank, op);
+  // Not at once: a chain of ops that take no time is as deep as it is long.
+  if (stream == Stream::Transfers)
+    due_.push_back(token_of_op(rank, op));
+  else
+    advance(rank, stream);
+}
+
+void Machine::set_ready(int rank, int op) {
+  const Stream stream = op_at(rank, op).stream;
+  if (is_send_stream(stream)) ranks_[std::size_t(rank)].ready[std::size_t(stream)].insert(op);
 }
 
 // ---- compute ------------------------------------------------------------------------------------
@@ -349,42 +420,72 @@ void Machine::begin_compute(int rank, int op) {
   state.op = op;
   state.segment = 0;
   state.communication = state.recompute = Seconds(0);
+  state.host += index_of(rank).issued_before[std::size_t(op)] * input_.collective_issue;
   const std::size_t block = std::size_t(op_at(rank, op).block);
   const RunnableBlock& runnable = input_.blocks[std::size_t(rank)][block];
+  const Seconds copying = std::exchange(state.copying, Seconds(0));
   if (!is_merged(rank, op)) {
-    begin_segment(rank);
+    if (copying.value > 0)
+      later(copying, token_of(Event::CopiesDone, std::size_t(rank)));
+    else
+      begin_segment(rank);
     return;
   }
-  state.communication = runnable.merged->communication;
-  state.recompute = runnable.merged->recompute;
+  const MergedBlock& merged = *runnable.merged;
+  state.recompute = merged.recompute;
+  state.communication = merged.communication;
+  const Seconds begin = network_.now() + copying;
+  const Seconds total = merged.segments ? walk(merged, begin, state) : merged.total;
   state.pending = 1;
-  for (const auto& [path, bytes] : runnable.merged->carried)
-    carry(path, bytes, network_.now(), network_.now() + runnable.merged->total);
-  start_kernels(rank, runnable.merged->total);
+  for (const auto& [path, bytes] : merged.carried) carry(path, bytes, begin, begin + total);
+  start_kernels(rank, copying + total, network_.now());
 }
 
-// A collective inside a span keeps its time when one beside it slows the kernels down, so that such
-// a block runs by segments.
+// What begin_segment to part_done do for each segment, without events.
+Seconds Machine::walk(const MergedBlock& merged, Seconds start, RankState& state) const {
+  Seconds now = start;
+  state.communication = Seconds(0);
+  for (std::size_t i = 0; i < merged.segments->size(); ++i) {
+    const Segment& segment = (*merged.segments)[i];
+    const auto [collective, share] = merged.collectives[i];
+    const Seconds joined = std::max(now, state.host + input_.collective_issue);
+    const Seconds alone = std::min(segment.compute, joined - now);
+    const Seconds computed =
+        std::max(now + alone + beside(segment.compute - alone, collective, share),
+                 state.host + segment.late);
+    const Seconds end = segment.use < 0 ? computed : std::max(computed, joined + collective);
+    state.host += segment.host;
+    state.communication += end - computed;
+    now = end;
+  }
+  return now - start;
+}
+
+// A collective inside a span keeps its time when one beside it slows the kernels down, and so does
+// a host that is late, so that such a block runs by segments.
 bool Machine::is_merged(int rank, int op) const {
   const RunnableBlock& runnable =
       input_.blocks[std::size_t(rank)][std::size_t(op_at(rank, op).block)];
-  return runnable.merged && (runnable.merged->carried.empty() || op <= index_of(rank).alone_until);
+  if (!runnable.merged) return false;
+  const bool is_compute_alone = runnable.merged->carried.empty() && !runnable.merged->segments;
+  return is_compute_alone || op <= index_of(rank).alone_until;
 }
 
 // ---- kernels, and what collectives take from them -----------------------------------------------
 
-void Machine::start_kernels(int rank, Seconds time) {
+void Machine::start_kernels(int rank, Seconds time, Seconds issued) {
   RankState& state = ranks_[std::size_t(rank)];
   state.kernels_run = true;
   state.kernels_left = time;
   state.kernels_since = network_.now();
+  state.kernels_issued = issued;
   set_timer(rank);
 }
 
 void Machine::set_timer(int rank) {
   RankState& state = ranks_[std::size_t(rank)];
   ++state.timer;
-  later(state.kernels_left / state.speed,
+  later(std::max(state.kernels_left / state.speed, state.kernels_issued - network_.now()),
         token_of(Event::KernelsDone, (std::size_t(state.timer) << kRankBits) | std::size_t(rank)));
 }
 
@@ -415,23 +516,35 @@ void Machine::begin_segment(int rank) {
   const std::vector<Segment>& segments = *input_.blocks[std::size_t(rank)][block].segments;
   state.segment_start = network_.now();
   state.pending = 1;  // the kernels; they may take no time
-  Seconds compute;
+  Seconds compute, issue, issued;
   int use = -1;
   if (state.segment < segments.size()) {
     const Segment& segment = segments[state.segment];
     const double factor = noise(rank, state.op, state.segment);
     compute = segment.compute * factor;
+    issued = state.host + segment.late * factor;
+    issue = state.host + input_.collective_issue - network_.now();
+    state.host += segment.host;
     state.recompute += segment.recompute * factor;
     use = segment.use;
     if (use >= 0) ++state.pending;
   }
-  if (use >= 0) {
-    const int real_rank = input_.layout.ranks[std::size_t(rank)].rank;
-    state.segment_share = input_.communicators.cost(real_rank, use).compute_share;
-    change_speed(rank);
-  }
-  start_kernels(rank, compute);
-  if (use >= 0) join(rank, state.op, use);
+  start_kernels(rank, compute, issued);
+  if (use < 0) return;
+  if (issue.value > 0)
+    network_.after(issue, token_of(Event::Issued, std::size_t(rank)));
+  else
+    join_segment(rank);
+}
+
+void Machine::join_segment(int rank) {
+  RankState& state = ranks_[std::size_t(rank)];
+  const std::size_t block = std::size_t(op_at(rank, state.op).block);
+  const int use = (*input_.blocks[std::size_t(rank)][block].segments)[state.segment].use;
+  const int real_rank = input_.layout.ranks[std::size_t(rank)].rank;
+  state.segment_share = input_.communicators.cost(real_rank, use).compute_share;
+  change_speed(rank);
+  join(rank, state.op, use);
 }
 
 void Machine::part_done(int rank) {
@@ -478,12 +591,13 @@ void Machine::join(int rank, int op, int use) {
   }
   const int channel = input_.layout.channel_of_communicator[std::size_t(cost.communicator)];
   ChannelState& state = channels_[std::size_t(channel)];
-  state.waiters.push_back({rank, op});
+  state.waiters.push_back({rank, op, {}});
   if (state.waiters.size() < input_.layout.channels[std::size_t(channel)].members.size()) return;
   state.cost = &cost;
   state.size = input_.communicators.uses[std::size_t(use)].size;
   state.step = 0;
   state.joined = network_.now();
+  for (ChannelState::Waiter& waiter : state.waiters) waiter.computed = computed(waiter.rank);
   state.rounds.clear();
   if (input_.rounds) state.rounds = rounds_of(channel);
   begin_step(channel);
@@ -562,13 +676,14 @@ void Machine::step_done(int channel) {
   const std::vector<ChannelState::Waiter> waiters = std::move(state.waiters);
   state.waiters.clear();
   const Seconds joined = state.joined;  // a waiter may begin the channel's next collective
-  for (const auto& [rank, op] : waiters) {
-    const Op& what = op_at(rank, op);
-    if (what.kind == OpKind::Compute) {
+  const Bytes bytes = state.cost->per_member;
+  for (const auto& [rank, op, computed_before] : waiters) {
+    if (op_at(rank, op).kind == OpKind::Compute) {
       ranks_[std::size_t(rank)].segment_share = 0;
       change_speed(rank);
       part_done(rank);
     } else {
+      charge_copies(rank, bytes, joined, computed_before);
       finish(rank, op, joined);
     }
   }
@@ -584,11 +699,16 @@ void Machine::begin_send(int rank, int op) {
       input_.layout
           .channels[std::size_t(input_.layout.channel_of_communicator[std::size_t(communicator)])];
   const int receiver = channel.members[1];
-  const auto receive =
-      index_of(receiver).receives.find({what.purpose, what.stage, what.micro_batch});
+  const auto receive = index_of(receiver).receives.find(message_of(what));
   SIM_CHECK(receive != index_of(receiver).receives.end(), "a message that nobody receives");
-  const Transfer transfer{
-      rank, op, receiver, receive->second, channel.path_of_phase.front(), network_.now()};
+  const Transfer transfer{.rank = rank,
+                          .op = op,
+                          .receiver = receiver,
+                          .receive = receive->second,
+                          .path = channel.path_of_phase.front(),
+                          .start = network_.now(),
+                          .sender_computed = computed(rank),
+                          .receiver_computed = computed(receiver)};
   std::size_t slot = transfers_.size();
   if (free_transfers_.empty()) {
     transfers_.push_back(transfer);
@@ -604,10 +724,16 @@ void Machine::begin_send(int rank, int op) {
 void Machine::deliver(const Transfer& transfer) {
   RankState& receiver = ranks_[std::size_t(transfer.receiver)];
   const Op& receive = op_at(transfer.receiver, transfer.receive);
+  charge_copies(transfer.rank, receive.bytes / 2, transfer.start, transfer.sender_computed);
+  charge_copies(transfer.receiver, receive.bytes / 2, transfer.start, transfer.receiver_computed);
+  receiver.arrived[std::size_t(transfer.receive)] = true;
   if (receive.stream == Stream::Receive) {
     finish(transfer.receiver, transfer.receive, transfer.start);
+  } else if (receive.stream == Stream::Transfers) {
+    const auto wanted = receiver.wanted.find(transfer.receive);
+    if (wanted != receiver.wanted.end())
+      finish(transfer.receiver, transfer.receive, std::max(transfer.start, wanted->second));
   } else {
-    receiver.arrived[std::size_t(transfer.receive)] = true;
     const auto& order = index_of(transfer.receiver).order[std::size_t(receive.stream)];
     const int position = receiver.position[std::size_t(receive.stream)];
     const bool waiting = receiver.busy[std::size_t(receive.stream)] &&
@@ -616,9 +742,55 @@ void Machine::deliver(const Transfer& transfer) {
       finish(transfer.receiver, transfer.receive,
              std::max(transfer.start, receiver.started[std::size_t(receive.stream)]));
   }
-  finish(transfer.rank, transfer.op,
-         ranks_[std::size_t(transfer.rank)]
-             .started[std::size_t(op_at(transfer.rank, transfer.op).stream)]);
+  finish(transfer.rank, transfer.op, transfer.start);
+}
+
+// ---- rendezvous ---------------------------------------------------------------------------------
+
+// The compute stream has come to this op: the receives that it needs are posted, and some ahead.
+void Machine::post_for(int rank, int op) {
+  for (const int before : op_at(rank, op).after) {
+    const auto [queue, position] = index_of(rank).place_in_queue[std::size_t(before)];
+    if (queue >= 0) post(rank, queue, position + 1 + input_.communication.receives_ahead);
+  }
+}
+
+void Machine::post(int rank, int queue, int count) {
+  const std::vector<int>& receives = index_of(rank).queues[std::size_t(queue)];
+  int& posted = ranks_[std::size_t(rank)].posted[std::size_t(queue)];
+  while (posted < std::min(count, int(receives.size())))
+    let_send(rank, receives[std::size_t(posted++)]);
+}
+
+void Machine::let_send(int receiver, int receive) {
+  const Op& op = op_at(receiver, receive);
+  const RankGrid& grid = input_.plan.grid;
+  Coordinates at = grid.coordinates(input_.layout.ranks[std::size_t(receiver)].rank);
+  const int pipeline = std::exchange(at.pipeline, op.peer);
+  const int communicator = input_.communicators.pair(grid.rank(at), pipeline);
+  const int channel = input_.layout.channel_of_communicator[std::size_t(communicator)];
+  const int sender = input_.layout.channels[std::size_t(channel)].members[0];
+  satisfy_one(sender, index_of(sender).sends.at(message_of(op)));
+}
+
+// ---- core time of communication -----------------------------------------------------------------
+
+// How long a rank has been in compute ops.
+Seconds Machine::computed(int rank) const {
+  const RankState& state = ranks_[std::size_t(rank)];
+  if (state.op < 0) return state.computed;
+  return state.computed + (network_.now() - state.started[std::size_t(Stream::Compute)]);
+}
+
+// A rank has sent and received `bytes` since `start`, when it had computed for `computed_before`.
+// Its cores copy them at an even pace meanwhile; what falls into compute delays the next compute
+// op, the rest falls into time in which the rank waits anyway.
+void Machine::charge_copies(int rank, Bytes bytes, Seconds start, Seconds computed_before) {
+  const Seconds lasted = network_.now() - start;
+  if (lasted.value <= 0) return;
+  const double beside_compute = (computed(rank) - computed_before) / lasted;
+  ranks_[std::size_t(rank)].copying +=
+      Seconds(input_.communication.cpu_seconds_per_byte * bytes.value * beside_compute);
 }
 
 }  // namespace

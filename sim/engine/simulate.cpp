@@ -95,7 +95,7 @@ void merge_equal_paths(std::vector<std::pair<int, Bytes>>& carried) {
 
 std::optional<MergedBlock> merge(const std::vector<Segment>& segments, int rank,
                                  const Communicators& communicators, const Layout& layout,
-                                 const std::vector<bool>& mergeable) {
+                                 const std::vector<bool>& mergeable, const Host& host) {
   MergedBlock block;
   for (const Segment& segment : segments) {
     Seconds collective;
@@ -108,23 +108,24 @@ std::optional<MergedBlock> merge(const std::vector<Segment>& segments, int rank,
         share = cost.compute_share;
       }
     }
-    // Slowed down while the collective runs, at full speed after it.
-    const Seconds compute =
-        std::min(segment.compute / (1 - share), segment.compute + collective * share);
+    const Seconds compute = beside(segment.compute, collective, share);
     const Seconds exposed = std::max(Seconds(0), collective - compute);
     block.total += compute + exposed;
+    block.collectives.push_back({collective, share});
     block.communication += exposed;
     block.recompute += segment.recompute;
   }
   merge_equal_paths(block.carried);
+  if (host.sets()) block.segments = &segments;
   return block;
 }
 
 // Blocks lowered once for each kind of GPU and slowdown.
 class LoweredBlocks {
  public:
-  LoweredBlocks(const Plan& plan, const Cluster& cluster, const Communicators& communicators)
-      : plan_(plan), cluster_(cluster), communicators_(communicators) {}
+  LoweredBlocks(const Plan& plan, const Cluster& cluster, const Host& host,
+                const Communicators& communicators)
+      : plan_(plan), cluster_(cluster), host_(host), communicators_(communicators) {}
 
   const std::vector<Segment>& at(const Layout::Rank& rank, int block) {
     const int node = cluster_.gpus[std::size_t(rank.rank)].node;
@@ -132,13 +133,14 @@ class LoweredBlocks {
     const auto [found, is_new] = known_.try_emplace({block, type, rank.slowdown});
     if (is_new)
       found->second = lower(plan_.blocks[std::size_t(block)], plan_.type,
-                            cluster_.gpu_spec(rank.rank), rank.slowdown, communicators_);
+                            cluster_.gpu_spec(rank.rank), rank.slowdown, host_, communicators_);
     return found->second;
   }
 
  private:
   const Plan& plan_;
   const Cluster& cluster_;
+  const Host& host_;
   const Communicators& communicators_;
   std::map<std::tuple<int, int, double>, std::vector<Segment>> known_;
 };
@@ -201,14 +203,16 @@ Trace simulate(const Plan& plan, const Cluster& cluster, const Conditions& condi
                                                                           : Wires::Shared;
   const Layout layout = lay_out(plan, cluster, communicators, alike, slowdown, wires);
 
-  LoweredBlocks lowered(plan, cluster, communicators);
+  LoweredBlocks lowered(plan, cluster, conditions.host, communicators);
   MachineInput input{.plan = plan,
+                     .communication = cluster.spec.communication,
                      .communicators = communicators,
                      .layout = layout,
                      .blocks = {},
                      .class_share = class_shares(cluster, layout),
                      .rounds = fidelity == Fidelity::Rounds,
                      .noise = conditions.noise,
+                     .collective_issue = conditions.host.collective,
                      .on_progress = conditions.on_progress};
   for (const Layout::Rank& rank : layout.ranks) {
     std::vector<RunnableBlock>& blocks = input.blocks.emplace_back(plan.blocks.size());
@@ -217,7 +221,7 @@ Trace simulate(const Plan& plan, const Cluster& cluster, const Conditions& condi
       blocks[std::size_t(block)].segments = &segments;
       if (merges)
         blocks[std::size_t(block)].merged =
-            merge(segments, rank.rank, communicators, layout, mergeable);
+            merge(segments, rank.rank, communicators, layout, mergeable, conditions.host);
     }
   }
   const auto network = conditions.network == NetworkKind::SimGrid

@@ -27,10 +27,12 @@ struct Conditions {
   NetworkKind network = NetworkKind::SimGrid;
   std::vector<Straggler> stragglers;
   std::optional<Noise> noise;
+  Host host{};
   std::function<void(const Progress&)> on_progress{};  // called now and then; may be empty
 };
 inline Conditions conditions_of(const Job& job) {
-  return {.fidelity = job.fidelity, .stragglers = job.stragglers, .noise = job.noise};
+  return {
+      .fidelity = job.fidelity, .stragglers = job.stragglers, .noise = job.noise, .host = job.host};
 }
 
 // Rank r runs on GPU r of the cluster. Deterministic: the same arguments give the same trace.

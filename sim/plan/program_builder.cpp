@@ -344,7 +344,8 @@ int ProgramBuilder::add_compute(const Part& part, int gather, int wait) {
         .micro_batch = part.action.micro_batch,
         .first_layer = part.layers.first,
         .end_layer = part.layers.end,
-        .block = blocks_.layers(part.action.type, part.layers)};
+        .block = blocks_.layers(part.action.type, part.layers),
+        .releases_weights = part.release};
   if (const std::optional<int> receive = add_receive(part)) op.after.push_back(*receive);
   if (gather >= 0) op.after.push_back(gather);
   if (wait >= 0) op.after.push_back(wait);

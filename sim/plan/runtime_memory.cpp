@@ -29,8 +29,8 @@ bool has_gpu_runtime(const Job& job) {
          job.cluster.node_types.front().gpu.arch != "cpu";
 }
 
-std::set<GroupKind> groups_of(const Program& program, const std::vector<Block>& blocks) {
-  std::set<GroupKind> groups;
+std::set<GroupName> groups_of(const Program& program, const std::vector<Block>& blocks) {
+  std::set<GroupName> groups;
   for (const Op& op : program.ops) {
     if (op.kind == OpKind::Collective) groups.insert(op.group);
     if (op.block < 0) continue;
@@ -74,7 +74,7 @@ void add_runtime_memory(const Job& job, const RankGrid& grid, const std::vector<
   Bytes& framework = program.at_start[std::size_t(MemoryKind::Framework)];
   framework = Bytes(kCudaContext + (is_old ? kCublas : kCublasHopper));
   const int rank = grid.rank({.pipeline = program.pipeline});
-  for (const GroupKind group : groups_of(program, blocks))
+  for (const GroupName group : groups_of(program, blocks))
     framework += communicator_memory(node, grid.members(group, rank));
   for (Op& op : program.ops) {
     add_fragmentation(op.on_start);

@@ -1,7 +1,7 @@
 // What CUDA, NCCL and PyTorch take on a GPU besides the tensors of a job.
 #pragma once
 
-#include "plan/plan.hpp"
+#include "plan/job.hpp"
 
 namespace windtunnel {
 

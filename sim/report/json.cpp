@@ -190,11 +190,13 @@ Json assumptions_json(const Job& job) {
   Json nodes = Json::array();
   for (const NodeType& node : job.cluster.node_types) nodes.push_back(node_json(node));
   const Communication& communication = job.cluster.communication;
-  const bool is_nccl = communication.model == CommunicationModel::Nccl;
+  const bool by_links = communication.model == CommunicationModel::AlphaBeta;
   Json json = {{"model_source", or_null_text(job.model.source)},
                {"cluster_source", or_null_text(job.cluster.source)},
                {"nodes", nodes},
-               {"collectives", is_nccl ? "nccl" : communication.algorithm},
+               {"collectives",
+                by_links ? communication.algorithm
+                         : std::string(name_of(kCommunicationModelNames, communication.model))},
                {"collectives_source", or_null_text(communication.source)},
                {"power", nullptr},
                {"price", nullptr}};

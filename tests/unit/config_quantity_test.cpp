@@ -33,6 +33,7 @@ TEST_CASE("quantities have the value that their unit says") {
       {QuantityKind::WattPower, "1.2 kW", 1200},
       {QuantityKind::HourlyPrice, "21.96 USD/h", 21.96},
       {QuantityKind::Percentage, "25 %", 0.25},
+      {QuantityKind::TimePerByte, "0.7 ns/B", 0.7e-9},
       {QuantityKind::Percentage, "2%", 0.02},  // spaces are free
       {QuantityKind::ByteSize, "  80   GB ", 80e9},
       {QuantityKind::FlopCount, "2EFLOP", 2e18},  // E is a prefix here, not an exponent

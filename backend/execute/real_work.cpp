@@ -1,0 +1,336 @@
+#include "backend/execute/real_work.hpp"
+
+#include <fmt/format.h>
+
+#include <future>
+#include <mutex>
+#include <optional>
+
+#include "backend/execute/device.hpp"
+#include "base/check.hpp"
+
+namespace windtunnel {
+
+namespace {
+
+at::ScalarType scalar_type(DType type) {
+  switch (type) {
+    case DType::Fp16:
+      return at::kHalf;
+    case DType::Bf16:
+      return at::kBFloat16;
+    default:
+      return at::kFloat;
+  }
+}
+
+// A layer's forward pass of one micro-batch, until its backward pass.
+struct Saved {
+  at::Tensor input, output;  // output undefined: to be computed again
+};
+
+// Tensors that wait for a message to leave or for the stage that takes them.
+class Mailbox {
+ public:
+  void put(Purpose purpose, int stage, int micro_batch, at::Tensor tensor) {
+    const std::lock_guard lock(mutex_);
+    tensors_[{purpose, stage, micro_batch}] = std::move(tensor);
+  }
+  at::Tensor take(Purpose purpose, int stage, int micro_batch) {
+    const std::lock_guard lock(mutex_);
+    const auto found = tensors_.find({purpose, stage, micro_batch});
+    SIM_CHECK(found != tensors_.end(), "a stage began before its message came");
+    at::Tensor tensor = std::move(found->second);
+    tensors_.erase(found);
+    return tensor;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::tuple<Purpose, int, int>, at::Tensor> tensors_;
+};
+
+void run_beside(const std::function<void()>& first, const std::function<void()>& second) {
+  std::future<void> done = std::async(std::launch::async, first);
+  second();
+  done.get();
+}
+
+class LayeredWork : public RealWork {
+ public:
+  LayeredWork(const Job& job, const Plan& plan, int rank, Device& device, const RankGroups& groups,
+              const RealWorkSettings& settings)
+      : job_(job),
+        plan_(plan),
+        program_(plan.programs[std::size_t(plan.grid.coordinates(rank).pipeline)]),
+        device_(device),
+        groups_(groups),
+        settings_(settings) {
+    context_.device = device.place();
+    context_.type = scalar_type(job.precision.compute);
+    context_.tensor = groups.tensor();
+    context_.sequence_parallel = job.parallel.sequence_parallel;
+    context_.attention = job.attention;
+    context_.selective_recompute = job.recompute == Recompute::Selective;
+    context_.beside = run_beside;
+    int first = 0;
+    for (const int count : job.layers_per_stage) {
+      first_layer_.push_back(first);
+      first += count;
+    }
+    first_layer_.push_back(first);
+    make_layers(rank);
+    store_ = std::make_unique<ParameterStore>(job, plan, rank, layers_, device, settings.optimizer);
+  }
+
+  void begin_step() override {
+    store_->zero_gradients();
+    loss_ = at::Tensor();
+    ++step_;
+  }
+
+  ComputeParts compute(int index) override {
+    const Op& op = op_at(index);
+    const Seconds before = context_.communication;
+    recompute_ = Seconds(0);
+    switch (op.purpose) {
+      case Purpose::Forward:
+        forward(op);
+        break;
+      case Purpose::Backward:
+      case Purpose::InputGradient:
+        backward(op);
+        break;
+      case Purpose::WeightGradient:
+        weight_gradient(op);
+        break;
+      default:
+        if (block_name(op) == "optimizer")
+          store_->update();
+        else
+          store_->compute_norm();
+    }
+    if (op.releases_weights) store_->release(op.first_layer, op.end_layer);
+    return {context_.communication - before, recompute_};
+  }
+
+  void collective(int index) override {
+    const Op& op = op_at(index);
+    Group& group = groups_.group(op.group, op.stream);
+    switch (op.purpose) {
+      case Purpose::GradientReduction:
+        store_->reduce(index, group);
+        return;
+      case Purpose::ParameterGather:
+        store_->gather(index, group);
+        return;
+      case Purpose::ReplicatedReduction:
+        store_->reduce_replicated(index, group);
+        return;
+      case Purpose::EmbeddingReduction:
+        store_->reduce_embedding(group);
+        return;
+      case Purpose::NormReduction:
+        store_->reduce_norm(group);
+        return;
+      default:
+        SIM_CHECK(false, "a collective without a purpose");
+    }
+  }
+
+  void send(int index) override {
+    const Op& op = op_at(index);
+    const at::Tensor message = mail_.take(op.purpose, op.stage, op.micro_batch).contiguous();
+    device_.uses(message);
+    groups_.sender(op).send(message, 1, 0);
+  }
+
+  void receive(int index) override {
+    const Op& op = op_at(index);
+    const int producer =
+        op.purpose == Purpose::Activation ? last_layer(op.stage) : first_layer_at(op.stage) - 1;
+    const at::Tensor message = at::empty(output_shape(job_, producer),
+                                         at::TensorOptions(context_.type).device(context_.device));
+    groups_.receiver(op).receive(message, 0, 0);
+    mail_.put(op.purpose, op.stage, op.micro_batch, message);
+  }
+
+  double loss() const override { return loss_.defined() ? loss_.item<double>() : 0; }
+
+  at::Tensor parameter(int layer, int tensor) override {
+    const bool sharded = job_.parallel.zero_stage == 3 && plan_.grid.data > 1;
+    return store_->value(
+        layer, tensor, sharded ? &groups_.group(GroupKind::Shard, Stream::Communication) : nullptr);
+  }
+
+ private:
+  const Op& op_at(int index) const { return program_.ops[std::size_t(index)]; }
+  int first_layer_at(int stage) const { return first_layer_[std::size_t(stage)]; }
+  int last_layer(int stage) const { return first_layer_[std::size_t(stage) + 1] - 1; }
+  bool is_last(int layer) const { return layer + 1 == first_layer_.back(); }
+  std::string_view block_name(const Op& op) const {
+    return plan_.blocks[std::size_t(op.block)].front().piece.name;
+  }
+
+  void make_layers(int rank) {
+    const int pipeline = plan_.grid.coordinates(rank).pipeline;
+    for (int stage = 0; stage < plan_.schedule.stages(); ++stage) {
+      if (plan_.schedule.device_of_stage[std::size_t(stage)] != pipeline) continue;
+      for (int layer = first_layer_at(stage); layer <= last_layer(stage); ++layer) {
+        at::Tensor tied;
+        if (is_last(layer) && layer > 0 && job_.model.tied_embeddings() && layers_.contains(0))
+          tied = layers_.at(0)->parameters().front();
+        layers_[layer] = make_layer(job_, layer, context_, settings_.seed, tied);
+      }
+    }
+  }
+
+  const MicroBatch& batch(int micro_batch) {
+    const auto key = std::pair{step_, micro_batch};
+    auto found = batches_.find(key);
+    if (found == batches_.end()) {
+      std::erase_if(batches_, [&](const auto& item) { return item.first.first != step_; });
+      found = batches_.emplace(key, settings_.batches(context_, step_, micro_batch)).first;
+    }
+    return found->second;
+  }
+
+  bool recomputes(int layer) const {
+    return job_.recompute == Recompute::Full &&
+           job_.model.layers[std::size_t(layer)].kind == LayerKind::Block;
+  }
+
+  at::Tensor run_layer(int layer, const at::Tensor& input, int micro_batch) {
+    return layers_.at(layer)->forward(input, batch(micro_batch));
+  }
+
+  void forward(const Op& op) {
+    at::Tensor flow;
+    if (op.first_layer == first_layer_at(op.stage)) {
+      if (op.stage > 0) flow = mail_.take(Purpose::Activation, op.stage - 1, op.micro_batch);
+      if (flow.defined()) device_.uses(flow);
+    } else {
+      flow = std::move(forward_flow_);
+    }
+    for (int layer = op.first_layer; layer < op.end_layer; ++layer) {
+      Saved& saved = saved_[{layer, op.micro_batch}];
+      if (flow.defined()) saved.input = flow.detach().requires_grad_(true);
+      at::Tensor output;
+      if (recomputes(layer)) {
+        const at::NoGradGuard no_gradients;
+        output = run_layer(layer, saved.input, op.micro_batch);
+      } else {
+        const at::AutoGradMode gradients(true);
+        saved.output = output = run_layer(layer, saved.input, op.micro_batch);
+      }
+      flow = output.detach();
+    }
+    if (is_last(op.end_layer - 1))
+      loss_ = loss_.defined() ? loss_ + flow / double(job_.micro_batches())
+                              : flow / double(job_.micro_batches());
+    else if (op.end_layer - 1 == last_layer(op.stage))
+      mail_.put(Purpose::Activation, op.stage, op.micro_batch, flow);
+    else
+      forward_flow_ = flow;
+  }
+
+  // Also the input-gradient half of a split backward pass: then linears put their weight gradients
+  // off.
+  void backward(const Op& op) {
+    const bool halves = op.purpose == Purpose::InputGradient;
+    at::Tensor flow;
+    if (op.end_layer - 1 != last_layer(op.stage))
+      flow = std::move(backward_flow_);
+    else if (!is_last(op.end_layer - 1))
+      device_.uses(flow = mail_.take(Purpose::Gradient, op.stage + 1, op.micro_batch));
+    for (int layer = op.end_layer; layer-- > op.first_layer;) {
+      const auto node = saved_.extract({layer, op.micro_batch});
+      SIM_CHECK(!node.empty(), "a backward pass without its forward pass");
+      Saved& saved = node.mapped();
+      if (!saved.output.defined()) recompute(layer, saved, op.micro_batch);
+      if (!flow.defined()) flow = at::ones_like(saved.output) / double(job_.micro_batches());
+      context_.deferred = halves ? &deferred_[{layer, op.micro_batch}] : nullptr;
+      flow = layer_backward(layer, saved, flow);
+      context_.deferred = nullptr;
+    }
+    if (op.first_layer != first_layer_at(op.stage))
+      backward_flow_ = flow;
+    else if (op.stage > 0)
+      mail_.put(Purpose::Gradient, op.stage, op.micro_batch, flow);
+  }
+
+  void recompute(int layer, Saved& saved, int micro_batch) {
+    const Seconds communication = context_.communication;
+    const double begin = monotonic_seconds();
+    const at::AutoGradMode gradients(true);
+    saved.output = run_layer(layer, saved.input, micro_batch);
+    recompute_ += Seconds(monotonic_seconds() - begin) - (context_.communication - communication);
+  }
+
+  // Adds the layer's parameter gradients and returns that of its input; undefined for the first.
+  at::Tensor layer_backward(int layer, const Saved& saved, const at::Tensor& gradient) {
+    std::vector<at::Tensor> inputs;
+    if (saved.input.defined()) inputs.push_back(saved.input);
+    std::vector<at::Tensor> parameters = layers_.at(layer)->parameters();
+    if (is_last(layer) && layer > 0 && job_.model.tied_embeddings() && layers_.contains(0))
+      parameters.push_back(layers_.at(0)->parameters().front());
+    inputs.insert(inputs.end(), parameters.begin(), parameters.end());
+    if (inputs.empty()) return {};
+    const std::vector<at::Tensor> gradients =
+        torch::autograd::grad({saved.output}, inputs, {gradient}, /*retain_graph=*/false,
+                              /*create_graph=*/false, /*allow_unused=*/true);
+    const std::size_t first = saved.input.defined() ? 1 : 0;
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+      if (gradients[first + i].defined()) store_->add_gradient(parameters[i], gradients[first + i]);
+    return first == 1 ? gradients.front() : at::Tensor();
+  }
+
+  void weight_gradient(const Op& op) {
+    for (int layer = op.end_layer; layer-- > op.first_layer;) {
+      const auto node = deferred_.extract({layer, op.micro_batch});
+      if (node.empty()) continue;
+      for (DeferredGradient& deferred : node.mapped())
+        store_->add_gradient(deferred.parameter, deferred.gradient());
+    }
+  }
+
+  const Job& job_;
+  const Plan& plan_;
+  const Program& program_;
+  Device& device_;
+  const RankGroups& groups_;
+  RealWorkSettings settings_;
+  LayerContext context_;
+  std::vector<int> first_layer_;  // by stage, and the end of the last
+  RankLayers layers_;
+  std::unique_ptr<ParameterStore> store_;
+  std::map<std::pair<int, int>, Saved> saved_;  // by layer and micro-batch
+  std::map<std::pair<int, int>, std::vector<DeferredGradient>> deferred_;
+  std::map<std::pair<int, int>, MicroBatch> batches_;  // by step and micro-batch
+  at::Tensor forward_flow_, backward_flow_;            // between the parts of an action
+  Mailbox mail_;
+  Seconds recompute_;
+  at::Tensor loss_;  // on the device: reading it would make the host wait
+  int step_ = -1;
+};
+
+}  // namespace
+
+std::shared_ptr<RealWork> make_real_work(const Job& job, const Plan& plan, int rank, Device& device,
+                                         const RankGroups& groups,
+                                         const RealWorkSettings& settings) {
+  return std::make_shared<LayeredWork>(job, plan, rank, device, groups, settings);
+}
+
+std::string run_complaint(const Job& job) {
+  if (std::string complaint = model_complaint(job); !complaint.empty()) return complaint;
+  if (job.precision.compute == DType::Fp8 || job.precision.compute == DType::Tf32)
+    return fmt::format("the backend computes in fp32, bf16 or fp16, not in {}",
+                       name_of(kDTypeNames, job.precision.compute));
+  if (job.model.tied_embeddings() && job.parallel.pipeline > 1 && job.parallel.zero_stage > 0)
+    return "tied embeddings on two pipeline ranks have no common shard: with zero_stage above 0 "
+           "the backend runs them on one pipeline rank only";
+  return "";
+}
+
+}  // namespace windtunnel

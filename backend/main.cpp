@@ -1,0 +1,163 @@
+// Runs jobs on real devices: each rank is one process of this program. Exit codes as the
+// predictor's: 0 done, 1 the machine failed us, 2 wrong input.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "backend/backend_error.hpp"
+#include "backend/comm/watchdog.hpp"
+#include "backend/execute/real_work.hpp"
+#include "backend/execute/run_rank.hpp"
+#include "backend/lab/lab.hpp"
+#include "backend/launch/supervisor.hpp"
+#include "backend/model/blas.hpp"
+#include "config/config_error.hpp"
+#include "config/load.hpp"
+#include "report/report.hpp"
+
+namespace {
+
+using namespace windtunnel;
+
+constexpr int kDone = 0, kFailed = 1, kWrongInput = 2;
+
+struct Options {
+  std::string job, out;
+  std::vector<std::string> overrides;
+  int ranks = 0;  // 0: as many as the job has GPUs
+  bool lab = false;
+};
+
+int fail(const std::string& why) {
+  fmt::print(stderr, "error: {}\n", why);
+  return kFailed;
+}
+
+Job loaded(const Options& options) {
+  std::vector<std::string> overrides = options.overrides;
+  if (options.ranks > 0) overrides.push_back(fmt::format("gpus={}", options.ranks));
+  Job job = load_job(options.job, overrides);
+  if (job.recorded)
+    throw ConfigError(fmt::format("{}: error: a recorded step is simulated only", options.job));
+  if (job.compute == ComputeMode::Real)
+    if (const std::string complaint = run_complaint(job); !complaint.empty())
+      throw ConfigError(fmt::format("{}: error: {}", options.job, complaint));
+  return job;
+}
+
+std::string write_results(const Options& options, const Job& job, const Plan& plan,
+                          const MeasuredRun& run, const Report& report) {
+  if (options.out.empty()) return "";
+  const std::string problem = write_outputs(options.out, job, plan, run.trace, report);
+  return problem.empty() ? write_measured(options.out, run) : problem;
+}
+
+// This process is one rank.
+int run_one_rank(const Options& options, const Job& job, const Place& place) {
+  const Plan plan = build_plan(job);
+  if (place.world != plan.grid.size())
+    throw ConfigError(fmt::format("{}: error: the job has {} ranks, but {} processes were started",
+                                  options.job, plan.grid.size(), place.world));
+  Rendezvous rendezvous(place);
+  Watchdog watchdog(place);
+  const auto run =
+      run_rank(job, plan, rendezvous, [&](const std::string& what) { watchdog.doing(what); });
+  if (!run) return kDone;
+  const Report report = summarize(job, plan, run->trace);
+  std::string text =
+      fmt::format("measured: {} steps, median {:.6g} s, p10 {:.6g} s, p90 {:.6g} s\n{}\n{}",
+                  run->step_times.size(), run->median, run->p10, run->p90,
+                  run->noise.empty() ? "" : "noisy: " + run->noise + "\n", to_text(report, job));
+  const std::string problem = write_results(options, job, plan, *run, report);
+  if (!problem.empty()) return fail(problem);
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  return std::fflush(stdout) == 0 ? kDone : fail("cannot write to standard output");
+}
+
+// This process starts the ranks, on this host or in the lab's.
+int run_all_ranks(const Options& options, const Job& job, std::vector<std::string> command) {
+  ProcessJob processes;
+  command.front() = "/proc/self/exe";
+  processes.command = std::move(command);
+  processes.processes = job.gpus;
+  std::optional<Lab> lab;
+  if (options.lab) {
+    lab = lab_that_is_up();
+    if (!lab) return fail("no lab is up: 'windtunnel lab up TOPOLOGY' builds one");
+    const LabHost& last = lab->hosts.back();
+    if (last.first_rank + last.ranks < job.gpus)
+      return fail(fmt::format("the lab has room for {} ranks, the job has {}",
+                              last.first_rank + last.ranks, job.gpus));
+    processes.address = lab->hosts.front().address;
+    processes.environment["GLOO_SOCKET_IFNAME"] = lab->hosts.front().interface;
+    processes.in_child = [&lab](int rank) {
+      for (const LabHost& host : lab->hosts)
+        if (rank >= host.first_rank && rank < host.first_rank + host.ranks)
+          if (const std::string problem = enter(host); !problem.empty())
+            throw BackendError(problem);
+    };
+  }
+  const long long before = lab ? drops(*lab).packets() : 0;
+  if (const auto end = run_processes(processes)) {
+    fmt::print(stderr, "error: {}\n", end->text);
+    return end->exit_code == kWrongInput ? kWrongInput : kFailed;
+  }
+  if (lab && drops(*lab).packets() > before)
+    return fail(fmt::format("the lab's queues dropped {} packets: the times are not the topology's",
+                            drops(*lab).packets() - before));
+  return kDone;
+}
+
+int run_job(const Options& options, const std::vector<std::string>& command) {
+  const Job job = loaded(options);
+  if (const auto place = place_from_environment()) {
+    if (job.compute == ComputeMode::Real)
+      if (const std::string complaint = blas_complaint(); !complaint.empty())
+        return fail(complaint);
+    return run_one_rank(options, job, *place);
+  }
+  return run_all_ranks(options, job, command);
+}
+
+int run(int argc, char** argv) {
+  Options options;
+  CLI::App app("Windtunnel's backend runs training jobs on real devices.", "windtunnel");
+  app.require_subcommand(1);
+  CLI::App* run_verb = app.add_subcommand("run", "Run a job's step on real devices");
+  run_verb->add_option("JOB", options.job, "job file")->required();
+  run_verb->add_option("--ranks", options.ranks, "ranks, in place of the job's gpus")
+      ->check(CLI::Range(1, 4096));
+  run_verb->add_option("--out", options.out,
+                       "folder for measured.json, report.html, report.json, trace.json");
+  run_verb->add_option("--set", options.overrides, "path=value overrides a key of the job")
+      ->allow_extra_args(false)
+      ->take_all();
+  run_verb->add_flag("--lab", options.lab, "on the hosts of the lab that is up");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kDone : kWrongInput;
+  }
+  try {
+    return run_job(options, {argv, argv + argc});
+  } catch (const ConfigError& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return kWrongInput;
+  } catch (const BackendError& error) {
+    return fail(error.what());
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int code = run(argc, argv);
+  std::fflush(nullptr);
+  // Streams of a step that failed may still wait for others; nothing they hold is worth waiting.
+  if (code != kDone) _exit(code);
+  return code;
+}

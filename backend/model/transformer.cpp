@@ -1,0 +1,201 @@
+#include "backend/model/transformer.hpp"
+
+#include "backend/model/attention.hpp"
+#include "backend/model/operations.hpp"
+#include "backend/model/tensor_parallel.hpp"
+#include "model/families.hpp"
+
+namespace windtunnel {
+namespace {
+
+class TransformerBlock : public LayerModule {
+ public:
+  TransformerBlock(const LayerArguments& arguments, const BlockOptions& options)
+      : context_(arguments.context), shape_(options.shape) {
+    const int ranks = context_.tensor_size();
+    kv_heads_ = shape_.kv_heads / ranks;
+    attention_ = {shape_.causal, shape_.rotary, options.alibi, shape_.heads,
+                  context_.tensor_rank() * shape_.heads / ranks};
+    const std::int64_t width = shape_.heads * shape_.head_size;
+    ParameterDraws draws(context_, arguments.seed, arguments.layer);
+    const auto norm = [&] {
+      return drawn_norm(draws, shape_.hidden, options.epsilon, shape_.biased);
+    };
+    const auto bias = [&](std::int64_t size, Split split) {
+      return shape_.biased ? draws.constant(size, 0, split) : at::Tensor();
+    };
+    if (!shape_.post_norm) attention_norm_ = norm();
+    qkv_ =
+        draws.normal({width + 2 * shape_.kv_heads * shape_.head_size, shape_.hidden}, Split::First);
+    qkv_bias_ = bias(width + 2 * shape_.kv_heads * shape_.head_size, Split::First);
+    projection_ = draws.normal({shape_.hidden, width}, Split::Second);
+    projection_bias_ = bias(shape_.hidden, Split::None);
+    (shape_.post_norm ? attention_norm_ : mlp_norm_) = norm();
+    const int stacks = shape_.gated ? 2 : 1;  // gate over up
+    mlp_in_ = draws.stacked(stacks, shape_.ffn, shape_.hidden);
+    mlp_in_bias_ = bias(stacks * shape_.ffn, Split::First);
+    mlp_out_ = draws.normal({shape_.hidden, shape_.ffn}, Split::Second);
+    mlp_out_bias_ = bias(shape_.hidden, Split::None);
+    if (shape_.post_norm) mlp_norm_ = norm();
+    list_parameters();
+  }
+
+  at::Tensor forward(const at::Tensor& input, const MicroBatch&) override {
+    if (shape_.post_norm) {
+      const at::Tensor middle = attention_norm_(input + attended(input));
+      return mlp_norm_(middle + mlp(middle));
+    }
+    const at::Tensor middle = input + attended(attention_norm_(input));
+    return middle + mlp(mlp_norm_(middle));
+  }
+
+ private:
+  void list_parameters() {
+    const auto list = [&](std::initializer_list<at::Tensor> tensors) {
+      for (const at::Tensor& tensor : tensors)
+        if (tensor.defined()) parameters_.push_back(tensor);
+    };
+    if (!shape_.post_norm) list({attention_norm_.weight, attention_norm_.bias});
+    list({qkv_, qkv_bias_, projection_, projection_bias_});
+    const Norm& middle = shape_.post_norm ? attention_norm_ : mlp_norm_;
+    list({middle.weight, middle.bias});
+    list({mlp_in_, mlp_in_bias_, mlp_out_, mlp_out_bias_});
+    if (shape_.post_norm) list({mlp_norm_.weight, mlp_norm_.bias});
+  }
+
+  at::Tensor attended(const at::Tensor& x) {
+    const at::Tensor qkv = column_parallel_linear(x, qkv_, qkv_bias_, context_);
+    return row_parallel_linear(attention(qkv, kv_heads_, shape_.head_size, attention_, context_),
+                               projection_, projection_bias_, context_);
+  }
+
+  at::Tensor mlp(const at::Tensor& x) {
+    const at::Tensor inner = column_parallel_linear(x, mlp_in_, mlp_in_bias_, context_);
+    return row_parallel_linear(shape_.gated ? swiglu(inner) : tanh_gelu(inner), mlp_out_,
+                               mlp_out_bias_, context_);
+  }
+
+  LayerContext& context_;
+  BlockShape shape_;
+  AttentionOptions attention_;
+  std::int64_t kv_heads_;
+  Norm attention_norm_, mlp_norm_;
+  at::Tensor qkv_, qkv_bias_, projection_, projection_bias_;
+  at::Tensor mlp_in_, mlp_in_bias_, mlp_out_, mlp_out_bias_;
+};
+
+class TokenEmbedding : public LayerModule {
+ public:
+  TokenEmbedding(const LayerArguments& arguments, const TokenEmbeddingOptions& options)
+      : context_(arguments.context) {
+    const std::int64_t hidden = arguments.parameters().count("hidden");
+    ParameterDraws draws(context_, arguments.seed, arguments.layer);
+    words_ = draws.normal({arguments.parameters().count("vocab"), hidden}, Split::First);
+    parameters_ = {words_};
+    if (options.positions > 0)
+      parameters_.push_back(positions_ = draws.normal({options.positions, hidden}));
+    if (options.types > 0) parameters_.push_back(types_ = draws.normal({options.types, hidden}));
+    if (options.epsilon > 0) {
+      norm_ = drawn_norm(draws, hidden, options.epsilon);
+      parameters_.insert(parameters_.end(), {norm_.weight, norm_.bias});
+    }
+  }
+
+  at::Tensor forward(const at::Tensor&, const MicroBatch& batch) override {
+    const at::Tensor ids = batch.input.t();
+    at::Tensor x = split_embedding(ids, words_, context_);
+    if (positions_.defined())
+      x = x + entering_once(positions_.narrow(0, 0, ids.size(0)).unsqueeze(1), context_);
+    if (types_.defined()) x = x + entering_once(types_.select(0, 0), context_);
+    x = sum_over_ranks(x, context_);
+    return norm_.weight.defined()
+               ? embedding_norm(x, norm_.weight, norm_.bias, norm_.epsilon, context_)
+               : x;
+  }
+
+ private:
+  LayerContext& context_;
+  at::Tensor words_, positions_, types_;
+  Norm norm_;
+};
+
+class LanguageHead : public LayerModule {
+ public:
+  LanguageHead(const LayerArguments& arguments, double epsilon, bool biased, bool tied)
+      : context_(arguments.context) {
+    const std::int64_t hidden = arguments.parameters().count("hidden");
+    ParameterDraws draws(context_, arguments.seed, arguments.layer);
+    norm_ = drawn_norm(draws, hidden, epsilon, biased);
+    words_ = tied ? drawn_words(arguments)
+                  : draws.normal({arguments.parameters().count("vocab"), hidden}, Split::First);
+    parameters_ = {norm_.weight};
+    if (biased) parameters_.push_back(norm_.bias);
+    if (!arguments.tied_words.defined()) parameters_.push_back(words_);
+  }
+
+  at::Tensor forward(const at::Tensor& input, const MicroBatch& batch) override {
+    const at::Tensor logits = column_parallel_linear(norm_(input), words_, {}, context_);
+    return split_cross_entropy(logits, batch.target.t(), context_);
+  }
+
+ private:
+  LayerContext& context_;
+  Norm norm_;
+  at::Tensor words_;
+};
+
+}  // namespace
+
+std::vector<std::int64_t> hidden_shape(const Job& job, std::int64_t sequence) {
+  const bool splits = job.parallel.sequence_parallel && job.parallel.tensor > 1;
+  return {sequence / (splits ? job.parallel.tensor : 1), job.batch.micro,
+          job.model.parameters.count("hidden")};
+}
+
+at::Tensor Norm::operator()(const at::Tensor& x) const {
+  return bias.defined() ? layer_norm(x, weight, bias, epsilon) : rms_norm(x, weight, epsilon);
+}
+
+Norm drawn_norm(ParameterDraws& draws, std::int64_t hidden, double epsilon, bool biased) {
+  Norm norm = {draws.constant(hidden, 1), {}, epsilon};
+  if (biased) norm.bias = draws.constant(hidden, 0);
+  return norm;
+}
+
+BlockShape block_sizes(const Parameters& parameters) {
+  const auto given = [&](std::string_view name, std::int64_t otherwise) {
+    return parameters.has(name) ? count_or(parameters, name, otherwise) : otherwise;
+  };
+  BlockShape shape;
+  shape.hidden = parameters.count("hidden");
+  shape.heads = parameters.count("heads");
+  shape.kv_heads = given("kv_heads", shape.heads);
+  shape.head_size = given("head_size", shape.hidden / shape.heads);
+  shape.ffn = count_or(parameters, "ffn", 4 * shape.hidden);
+  return shape;
+}
+
+std::unique_ptr<LayerModule> make_block(const LayerArguments& arguments,
+                                        const BlockOptions& options) {
+  return std::make_unique<TransformerBlock>(arguments, options);
+}
+
+std::unique_ptr<LayerModule> make_token_embedding(const LayerArguments& arguments,
+                                                  const TokenEmbeddingOptions& options) {
+  return std::make_unique<TokenEmbedding>(arguments, options);
+}
+
+at::Tensor drawn_words(const LayerArguments& arguments) {
+  if (arguments.tied_words.defined()) return arguments.tied_words;
+  ParameterDraws embedding(arguments.context, arguments.seed, 0);
+  return embedding.normal(
+      {arguments.parameters().count("vocab"), arguments.parameters().count("hidden")},
+      Split::First);
+}
+
+std::unique_ptr<LayerModule> make_language_head(const LayerArguments& arguments, double epsilon,
+                                                bool biased, bool tied) {
+  return std::make_unique<LanguageHead>(arguments, epsilon, biased, tied);
+}
+
+}  // namespace windtunnel

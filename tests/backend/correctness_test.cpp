@@ -1,0 +1,137 @@
+// Every strategy learns what one process learns: losses and parameters after three steps.
+#include "backend/catch.hpp"
+
+#include <cmath>
+
+#include "backend/run_in_threads.hpp"
+
+namespace windtunnel {
+namespace {
+
+constexpr int kSteps = 3;
+constexpr double kTolerance = 1e-4;
+
+const std::string kCluster = R"(
+cluster:
+  name: test
+  source: test
+  nodes:
+    - type:
+        name: host
+        source: test
+        gpu: topologies/gpus/cpu-core.yaml
+        cores: 8
+        memory: 64 GB
+        memory_bandwidth: 100 GB/s
+        interconnect: {family: shared_memory, bandwidth: 1 GB/s, efficiency: 1.0, latency: 1 us}
+        nics: {count: 1, bandwidth: 10 Gb/s}
+      count: 1
+      tasks_per_node: 8
+      cpus_per_task: 1
+  communication: {model: alpha_beta, algorithm: ring, source: test}
+precision: fp32
+gradient_clipping: true
+)";
+
+const std::string kGpt = kCluster + R"(
+model: {name: tiny, source: test, family: gpt, layers: 4, hidden: 32, heads: 4, vocab: 64, max_sequence: 16}
+batch: {global: 16, micro: 1, sequence: 16}
+optimizer: sgd
+)";
+const std::string kLlama = kCluster + R"(
+model: {name: tiny, source: test, family: llama, layers: 4, hidden: 32, heads: 8, kv_heads: 4, ffn: 64, vocab: 64}
+batch: {global: 16, micro: 1, sequence: 16}
+optimizer: sgd
+)";
+
+struct Case {
+  std::string name;
+  std::vector<std::string> overrides;
+};
+
+std::vector<std::string> joined(std::vector<std::string> first,
+                                const std::vector<std::string>& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  return first;
+}
+
+void require_same(const Learned& got, const Learned& expected) {
+  for (int step = 0; step < kSteps; ++step) {
+    INFO("step " << step);
+    CHECK(got.losses[std::size_t(step)] ==
+          Approx(expected.losses[std::size_t(step)]).margin(kTolerance));
+  }
+  REQUIRE(got.tensors.size() >= expected.tensors.size());
+  for (const auto& [name, sums] : expected.tensors) {
+    INFO(name);
+    REQUIRE(got.tensors.contains(name));
+    const TensorSums& other = got.tensors.at(name);
+    CHECK(other.squares == Approx(sums.squares).epsilon(kTolerance).margin(1e-6));
+    CHECK(other.sum == Approx(sums.sum).margin(kTolerance * (1 + std::sqrt(sums.squares))));
+  }
+}
+
+const std::vector<Case> kStrategies = {
+    {"recompute full", {"gpus=1", "recompute=full"}},
+    {"recompute selective", {"gpus=1", "recompute=selective"}},
+    {"data 2", {"gpus=2", "parallel={data: 2}"}},
+    {"data 2, small buckets, no overlap",
+     {"gpus=2", "parallel={data: 2}", "data_parallel={bucket: 8 kB, overlap: false}"}},
+    {"data 2, small buckets", {"gpus=2", "parallel={data: 2}", "data_parallel={bucket: 8 kB}"}},
+    {"data 2, reduced after every micro-batch",
+     {"gpus=2", "parallel={data: 2}", "data_parallel={no_sync: false}"}},
+    {"data 4", {"gpus=4", "parallel={data: 4}"}},
+    {"ZeRO-1", {"gpus=4", "parallel={data: 4, zero_stage: 1}"}},
+    {"ZeRO-2", {"gpus=4", "parallel={data: 4, zero_stage: 2}"}},
+    {"ZeRO-3", {"gpus=4", "parallel={data: 4, zero_stage: 3}"}},
+    {"ZeRO-3, hybrid", {"gpus=4", "parallel={data: 4, zero_stage: 3, fsdp: {shard: 2}}"}},
+    {"ZeRO-3, weights stay gathered",
+     {"gpus=2", "parallel={data: 2, zero_stage: 3, fsdp: {reshard_after_forward: false}}"}},
+    {"ZeRO-3, recompute", {"gpus=2", "parallel={data: 2, zero_stage: 3}", "recompute=full"}},
+    {"naive", {"gpus=2", "parallel={pipeline: 2}", "schedule=naive"}},
+    {"GPipe", {"gpus=2", "parallel={pipeline: 2}", "schedule=gpipe"}},
+    {"1F1B", {"gpus=4", "parallel={pipeline: 4}", "schedule=1f1b"}},
+    {"1F1B, blocking transfers",
+     {"gpus=2", "parallel={pipeline: 2}", "schedule=1f1b", "pipeline_transfer=blocking"}},
+    {"interleaved",
+     {"gpus=2", "parallel={pipeline: 2, virtual_stages: 2}", "schedule=interleaved"}},
+    {"ZB-H1", {"gpus=2", "parallel={pipeline: 2}", "schedule=zb-h1"}},
+    {"ZB-V", {"gpus=2", "parallel={pipeline: 2, virtual_stages: 2}", "schedule=zb-v"}},
+    {"tensor 2", {"gpus=2", "parallel={tensor: 2}"}},
+    {"tensor 4", {"gpus=4", "parallel={tensor: 4}"}},
+    {"tensor 2, sequence parallel", {"gpus=2", "parallel={tensor: 2, sequence_parallel: true}"}},
+    {"data 2 x pipeline 2", {"gpus=4", "parallel={data: 2, pipeline: 2}", "schedule=1f1b"}},
+    {"data 2 x tensor 2", {"gpus=4", "parallel={data: 2, tensor: 2}"}},
+    {"tensor 2 x pipeline 2, sequence parallel",
+     {"gpus=4", "parallel={tensor: 2, pipeline: 2, sequence_parallel: true}", "schedule=1f1b"}},
+    {"ZeRO-1 x tensor 2, sequence parallel",
+     {"gpus=4", "parallel={data: 2, tensor: 2, sequence_parallel: true, zero_stage: 1}"}},
+    {"ZeRO-3 x tensor 2, sequence parallel",
+     {"gpus=4", "parallel={data: 2, tensor: 2, sequence_parallel: true, zero_stage: 3}"}},
+    {"ZB-H1 x data 2", {"gpus=4", "parallel={data: 2, pipeline: 2}", "schedule=zb-h1"}},
+};
+
+void check_all(const std::string& yaml, const std::vector<std::string>& common) {
+  const Learned one = ThreadedJob(yaml, joined({"gpus=1"}, common)).learned(kSteps);
+  for (const Case& strategy : kStrategies) {
+    DYNAMIC_SECTION(strategy.name) {
+      require_same(ThreadedJob(yaml, joined(strategy.overrides, common)).learned(kSteps), one);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("GPT learns the same under every strategy", "[correctness]") {
+  check_all(kGpt, {});
+}
+
+TEST_CASE("Llama learns the same under every strategy", "[correctness]") {
+  check_all(kLlama, {});
+}
+
+TEST_CASE("Adam learns the same under every strategy", "[correctness]") {
+  check_all(kGpt, {"optimizer=adam"});
+}
+
+}  // namespace windtunnel

@@ -1,0 +1,211 @@
+// A rank of the tests: rank_program WHAT. Prints what went wrong to standard error, exit code 1.
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <functional>
+#include <map>
+#include <numeric>
+#include <string>
+#include <thread>
+
+#include "backend/backend_error.hpp"
+#include "backend/comm/rendezvous.hpp"
+#include "backend/comm/watchdog.hpp"
+
+namespace windtunnel {
+
+namespace {
+
+void check(bool condition, const char* what) {
+  if (!condition) throw BackendError(std::string("wrong: ") + what);
+}
+
+std::vector<int> all_of(const Place& place) {
+  std::vector<int> ranks(place.world);
+  std::iota(ranks.begin(), ranks.end(), 0);
+  return ranks;
+}
+
+// Element i of rank r's data; small integers, exact in every type.
+at::Tensor data_of(int rank, std::int64_t elements, at::ScalarType type) {
+  return (at::arange(elements) % 5 + 1 + 2 * rank).to(type);
+}
+// Of all ranks: n (i % 5 + 1) + 2 (0 + 1 + ... + n-1).
+at::Tensor sum_of(int ranks, std::int64_t elements, at::ScalarType type) {
+  return (ranks * (at::arange(elements) % 5 + 1) + ranks * (ranks - 1)).to(type);
+}
+
+void all_reduce(Group& group, at::ScalarType type) {
+  for (const std::int64_t elements : {1, 7, 100000}) {
+    const at::Tensor data = data_of(group.rank(), elements, type);
+    group.all_reduce(data);
+    check(data.equal(sum_of(group.size(), elements, type)), "all-reduce");
+  }
+}
+
+void all_gather(Group& group, at::ScalarType type) {
+  for (const std::int64_t k : {1, 7, 100000}) {
+    const at::Tensor whole = at::zeros({k * group.size()}, type);
+    group.all_gather(whole, data_of(group.rank(), k, type));
+    for (int r = 0; r < group.size(); ++r)
+      check(whole.slice(0, r * k, (r + 1) * k).equal(data_of(r, k, type)), "all-gather");
+    // In place: `part` is this rank's part of `whole`.
+    const at::Tensor in_place = at::zeros({k * group.size()}, type);
+    const at::Tensor own = in_place.slice(0, group.rank() * k, (group.rank() + 1) * k);
+    own.copy_(data_of(group.rank(), k, type));
+    group.all_gather(in_place, own);
+    check(in_place.equal(whole), "all-gather in place");
+  }
+}
+
+void reduce_scatter(Group& group, at::ScalarType type) {
+  for (const std::int64_t k : {1, 7, 100000}) {
+    const at::Tensor part = at::zeros({k}, type);
+    group.reduce_scatter(part, data_of(group.rank(), k * group.size(), type));
+    const at::Tensor sum = sum_of(group.size(), k * group.size(), type);
+    check(part.equal(sum.slice(0, group.rank() * k, (group.rank() + 1) * k)), "reduce-scatter");
+  }
+}
+
+void broadcast(Group& group, at::ScalarType type) {
+  for (int root = 0; root < group.size(); ++root) {
+    const at::Tensor data = data_of(group.rank(), 1000, type);
+    group.broadcast(data, root);
+    check(data.equal(data_of(root, 1000, type)), "broadcast");
+  }
+}
+
+// Around the ring, and two messages of one tag in their order; an even rank sends first.
+void send_receive(Group& group, at::ScalarType type) {
+  const int n = group.size(), next = (group.rank() + 1) % n, previous = (group.rank() + n - 1) % n;
+  const at::Tensor first = at::zeros({1000}, type), second = at::zeros({1000}, type);
+  const auto send = [&] {
+    group.send(data_of(group.rank(), 1000, type), next, 3);
+    group.send(data_of(group.rank() + 10, 1000, type), next, 3);
+  };
+  const auto receive = [&] {
+    group.receive(first, previous, 3);
+    group.receive(second, previous, 3);
+  };
+  if (group.rank() % 2 == 0) send();
+  receive();
+  if (group.rank() % 2 == 1) send();
+  check(first.equal(data_of(previous, 1000, type)), "receive");
+  check(second.equal(data_of(previous + 10, 1000, type)), "second receive of a tag");
+}
+
+// A leaf that requires gradients may be moved, and autograd does not notice.
+void autograd(Group& group) {
+  const at::Tensor weight = at::ones({4 * group.size()}).requires_grad_(true);
+  const at::Tensor loss = (weight * weight).sum();
+  const auto version = weight._version();
+  group.all_reduce(weight);
+  group.broadcast(weight, 0);
+  check(weight.is_leaf() && weight._version() == version, "version of a moved tensor");
+  check(loss.requires_grad(), "graph of a moved tensor");
+}
+
+void collectives(Rendezvous& rendezvous) {
+  const Place& place = rendezvous.place();
+  const auto group = rendezvous.group("all", all_of(place), at::kCPU);
+  check(group->rank() == place.rank && group->size() == place.world, "rank in the group");
+  for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kLong, at::kBFloat16}) {
+    all_reduce(*group, type);
+    all_gather(*group, type);
+    reduce_scatter(*group, type);
+    broadcast(*group, type);
+    if (group->size() > 1) send_receive(*group, type);
+  }
+  autograd(*group);
+  group->barrier();
+}
+
+// Two groups of the same ranks, in opposite order, used by two threads at once.
+void two_groups(Rendezvous& rendezvous) {
+  std::vector<int> forward = all_of(rendezvous.place());
+  const std::vector<int> backward(forward.rbegin(), forward.rend());
+  const auto one = rendezvous.group("forward", forward, at::kCPU);
+  const auto other = rendezvous.group("backward", backward, at::kCPU);
+  check(other->rank() == rendezvous.place().world - 1 - one->rank(), "order of members");
+  std::string failure;
+  std::thread beside([&] {
+    try {
+      for (int i = 0; i < 20; ++i) reduce_scatter(*other, at::kFloat);
+    } catch (const std::exception& error) {
+      failure = error.what();
+    }
+  });
+  for (int i = 0; i < 20; ++i) all_gather(*one, at::kFloat);
+  beside.join();
+  if (!failure.empty()) throw BackendError(failure);
+}
+
+void keys(Rendezvous& rendezvous) {
+  const int rank = rendezvous.place().rank, next = (rank + 1) % rendezvous.place().world;
+  rendezvous.set("of " + std::to_string(rank), "value " + std::to_string(rank));
+  check(rendezvous.get("of " + std::to_string(next)) == "value " + std::to_string(next), "get");
+}
+
+// Rank 1 dies while the others wait for it.
+void killed(Rendezvous& rendezvous) {
+  const auto group = rendezvous.group("data", all_of(rendezvous.place()), at::kCPU);
+  group->barrier();
+  if (rendezvous.place().rank == 1) raise(SIGKILL);
+  group->all_reduce(at::ones({1000}));
+}
+
+// One rank stops, as if it hung, while the others wait for it.
+void stopped(Rendezvous& rendezvous, int rank) {
+  const auto group = rendezvous.group("data", all_of(rendezvous.place()), at::kCPU);
+  Watchdog watchdog(rendezvous.place(), std::chrono::seconds(3));
+  watchdog.doing(rendezvous.place().rank == rank ? "3F1" : "2B0");
+  if (rendezvous.place().rank == rank) {
+    std::this_thread::sleep_for(std::chrono::seconds(1));  // reports are 0.3 s apart
+    raise(SIGSTOP);
+  }
+  group->barrier();
+}
+
+// All end one after the other, rank 0 first, and nobody takes that for a loss.
+void watched(Rendezvous& rendezvous) {
+  Watchdog watchdog(rendezvous.place(), std::chrono::seconds(3));
+  watchdog.doing("0F0");
+  std::this_thread::sleep_for(std::chrono::milliseconds(400) * rendezvous.place().rank);
+}
+
+const std::map<std::string, std::function<void(Rendezvous&)>> kPrograms = {
+    {"collectives", collectives},
+    {"two_groups", two_groups},
+    {"keys", keys},
+    {"killed", killed},
+    {"watched", watched},
+    {"stopped_1", [](Rendezvous& rendezvous) { stopped(rendezvous, 1); }},
+    {"stopped_0", [](Rendezvous& rendezvous) { stopped(rendezvous, 0); }}};
+
+void run(const std::string& what) {
+  const Place place = place_from_environment().value();
+  TimeLimits limits;
+  if (what == "absent") {  // rank 1 never comes
+    if (place.rank == 1) pause();
+    limits.meet = std::chrono::seconds(2);
+  }
+  Rendezvous rendezvous(place, limits);
+  if (const auto program = kPrograms.find(what); program != kPrograms.end())
+    program->second(rendezvous);
+}
+
+}  // namespace
+
+}  // namespace windtunnel
+
+int main(int, char** argv) {
+  try {
+    windtunnel::run(argv[1]);
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return 1;
+  }
+}
