@@ -234,7 +234,7 @@ TEST_CASE("trace.json: compute and pauses fill the step, and pauses are named by
       filled[slice.at("pid")] += slice.at("dur").get<double>();
   }
   const double step = example::trace().end.value * 1e6;
-  CHECK(filled == std::map<int, double>{{0, step}, {4, step}});
+  CHECK(filled == std::map<int, double>{{1, step}, {5, step}});
   for (const std::string& cause : causes)
     CHECK(std::find(kIdleCauseNames.begin(), kIdleCauseNames.end(), cause) !=
           kIdleCauseNames.end());
