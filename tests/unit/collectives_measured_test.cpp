@@ -29,7 +29,7 @@ TEST_CASE("measured collectives: slower than the model inside a node, less so th
   CHECK(factor(kA100, 1, std::sqrt(3e7 * 1e8)) == Approx((1.33 + 1.18) / 2));
   double before = 2;
   for (double bytes = 1e5; bytes < 1e11; bytes *= 1.7) {
-    CHECK(factor(kA100, 1, bytes) <= before);
+    CHECK(factor(kA100, 1, bytes) <= before * (1 + 1e-12));  // rounding of a constant factor
     before = factor(kA100, 1, bytes);
   }
 }
