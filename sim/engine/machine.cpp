@@ -62,8 +62,8 @@ struct RankState {
   Seconds kernels_left, kernels_since, kernels_issued;
   double speed = 1;
   std::uint32_t timer = 0;
-  double stream_share = 0, segment_share = 0;  // of the communication stream, of the own segment
-  Seconds host;                                // when the host has issued everything up to now
+  std::multiset<double> shares;  // of the collectives under way beside compute
+  Seconds host;                  // when the host has issued everything up to now
 };
 
 // The collective under way on a channel.
@@ -118,6 +118,9 @@ class Machine {
   void part_done(int rank);
   void start_kernels(int rank, Seconds time, Seconds issued);
   void set_timer(int rank);
+  double share_of(int rank, int op) const;
+  void take_share(int rank, double share);
+  void give_share_back(int rank, double share);
   void change_speed(int rank);
   void kernels_done(int rank);
   bool is_merged(int rank, int op) const;
@@ -340,13 +343,7 @@ void Machine::begin(int rank, int op) {
       return;
     case OpKind::Collective:
       if (what.stream == Stream::Compute) ranks_[std::size_t(rank)].host += input_.collective_issue;
-      if (what.stream == Stream::Communication) {
-        const int real_rank = input_.layout.ranks[std::size_t(rank)].rank;
-        const int use = input_.communicators.use_index({what.group, what.collective, what.bytes});
-        ranks_[std::size_t(rank)].stream_share =
-            input_.communicators.cost(real_rank, use).compute_share;
-        change_speed(rank);
-      }
+      if (what.stream != Stream::Compute) take_share(rank, share_of(rank, op));
       join(rank, op, input_.communicators.use_index({what.group, what.collective, what.bytes}));
       return;
     case OpKind::Send:
@@ -385,10 +382,8 @@ void Machine::finish(int rank, int op, Seconds start) {
   }
   release_dependents(rank, op);
   advance(rank, stream);
-  if (stream == Stream::Communication && !state.busy[std::size_t(stream)]) {
-    state.stream_share = 0;
-    change_speed(rank);
-  }
+  if (op_at(rank, op).kind == OpKind::Collective && stream != Stream::Compute)
+    give_share_back(rank, share_of(rank, op));
 }
 
 void Machine::release_dependents(int rank, int op) {
@@ -489,9 +484,28 @@ void Machine::set_timer(int rank) {
         token_of(Event::KernelsDone, (std::size_t(state.timer) << kRankBits) | std::size_t(rank)));
 }
 
+double Machine::share_of(int rank, int op) const {
+  const Op& what = op_at(rank, op);
+  const int real_rank = input_.layout.ranks[std::size_t(rank)].rank;
+  const int use = input_.communicators.use_index({what.group, what.collective, what.bytes});
+  return input_.communicators.cost(real_rank, use).compute_share;
+}
+
+void Machine::take_share(int rank, double share) {
+  if (share == 0) return;
+  ranks_[std::size_t(rank)].shares.insert(share);
+  change_speed(rank);
+}
+
+void Machine::give_share_back(int rank, double share) {
+  if (share == 0) return;
+  ranks_[std::size_t(rank)].shares.extract(share);
+  change_speed(rank);
+}
+
 void Machine::change_speed(int rank) {
   RankState& state = ranks_[std::size_t(rank)];
-  const double speed = 1 - std::max(state.stream_share, state.segment_share);
+  const double speed = state.shares.empty() ? 1 : 1 - *state.shares.rbegin();
   if (speed == state.speed) return;
   if (state.kernels_run) {
     const Seconds done = (network_.now() - state.kernels_since) * state.speed;
@@ -538,12 +552,11 @@ void Machine::begin_segment(int rank) {
 }
 
 void Machine::join_segment(int rank) {
-  RankState& state = ranks_[std::size_t(rank)];
+  const RankState& state = ranks_[std::size_t(rank)];
   const std::size_t block = std::size_t(op_at(rank, state.op).block);
   const int use = (*input_.blocks[std::size_t(rank)][block].segments)[state.segment].use;
   const int real_rank = input_.layout.ranks[std::size_t(rank)].rank;
-  state.segment_share = input_.communicators.cost(real_rank, use).compute_share;
-  change_speed(rank);
+  take_share(rank, input_.communicators.cost(real_rank, use).compute_share);
   join(rank, state.op, use);
 }
 
@@ -677,10 +690,10 @@ void Machine::step_done(int channel) {
   state.waiters.clear();
   const Seconds joined = state.joined;  // a waiter may begin the channel's next collective
   const Bytes bytes = state.cost->per_member;
+  const double share = state.cost->compute_share;
   for (const auto& [rank, op, computed_before] : waiters) {
     if (op_at(rank, op).kind == OpKind::Compute) {
-      ranks_[std::size_t(rank)].segment_share = 0;
-      change_speed(rank);
+      give_share_back(rank, share);
       part_done(rank);
     } else {
       charge_copies(rank, bytes, joined, computed_before);
