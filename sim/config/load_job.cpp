@@ -134,6 +134,10 @@ void read_execution(YamlMap& map, Job& job) {
     job.recompute = value->one_of<Recompute>(kRecomputeNames);
   if (const auto value = map.find("attention"))
     job.attention = value->one_of<AttentionKernel>(kAttentionKernelNames);
+  // A synthetic model stands for no software.
+  job.software =
+      job.model.family->name == "synthetic" ? &bare_software() : find_software("megatron");
+  if (const auto value = map.find("software")) job.software = &row_of(software_table(), *value);
   if (const auto value = map.find("pipeline_transfer"))
     job.pipeline_transfer = value->one_of<PipelineTransfer>(kPipelineTransferNames);
   if (const auto value = map.find("optimizer"))
