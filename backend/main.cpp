@@ -43,6 +43,10 @@ Job loaded(const Options& options) {
   Job job = load_job(options.job, overrides);
   if (job.recorded)
     throw ConfigError(fmt::format("{}: error: a recorded step is simulated only", options.job));
+  for (const auto& [simulated, what] : {std::pair(job.model.has_experts(), "a mixture of experts"),
+                                        std::pair(job.parallel.context > 1, "context parallelism")})
+    if (simulated)
+      throw ConfigError(fmt::format("{}: error: {} is simulated only", options.job, what));
   if (job.compute == ComputeMode::Real)
     if (const std::string complaint = run_complaint(job); !complaint.empty())
       throw ConfigError(fmt::format("{}: error: {}", options.job, complaint));
