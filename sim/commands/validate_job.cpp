@@ -317,7 +317,9 @@ std::string Mapping::execution() {
     if (const std::string value = (*framework_)[key]; !value.empty())
       text += fmt::format("{}: {}\n", key, value);
   if (is_images_) text += "optimizer: sgd\ngradient_clipping: false\n";
-  const std::string recompute = rule("recompute", row_.text("recompute"))["recompute"];
+  std::string recompute = rule("recompute", row_.text("recompute"))["recompute"];
+  if (recompute == "selective" && !(*framework_)["selective"].empty())
+    recompute = (*framework_)["selective"];
   if (recompute == "least")
     result_.recompute = {"none", "selective", "full"};
   else
