@@ -183,8 +183,8 @@ std::string Mapping::transformer(const Rule& rule) {
   const long long hidden = size("hidden"), heads = size("heads");
   blocks_ = size("layers");
   long long vocabulary = rule["family"] == "bert" ? size_or("vocab", 30522) : size("vocab");
-  if (vocabulary % tensor_ != 0 && (*framework_)["pads"] == "true") {
-    const long long unit = kVocabularyUnit * tensor_;
+  const long long unit = kVocabularyUnit * tensor_;
+  if (vocabulary % unit != 0 && (*framework_)["pads"] == "true") {
     vocabulary = (vocabulary + unit - 1) / unit * unit;
     assume(fmt::format("vocabulary padded to {}", vocabulary));
   }
