@@ -162,9 +162,11 @@ std::string Mapping::cluster() {
     const std::string stated = row_.text("inter_node");
     const Rule* found = stated.empty() ? nullptr : rules_.find("fabrics", stated);
     if (!found) {
-      assume("fabric " + gpu["fabric"]);
-      found = rules_.find("fabrics", gpu["fabric"]);
-      if (!found) refuse("a word without a rule", "fabrics: " + gpu["fabric"]);
+      const std::string assumed =
+          (*framework_)["fabric"].empty() ? gpu["fabric"] : (*framework_)["fabric"];
+      assume("fabric " + assumed);
+      found = rules_.find("fabrics", assumed);
+      if (!found) refuse("a word without a rule", "fabrics: " + assumed);
     }
     assume((*found)["note"]);
     set("nics.count=" + (*found)["nics"]);

@@ -20,7 +20,7 @@ const std::array<Section, 12>& known_sections() {
       {"frameworks",
        {"name", "gradients", "pads", "data_parallel", "pipeline_transfer", "attention",
         "sequence_parallel", "zero_stage", "fsdp", "selective", "gradient_accumulation", "kernels",
-        "host", "software"}},
+        "host", "fabric", "software"}},
       {"models", {"family", "model", "extra", "images", "ungated"}},
       {"schedules", {"schedule"}},
       {"recompute", {"recompute"}},
