@@ -133,7 +133,9 @@ void Mapping::read_sizes() {
     micro_ = std::max(1LL, batch_ / (data_ * steps.value_or(1)));
     assume(fmt::format("mbs {}", micro_));
   } else {
-    micro_ = size_or("mbs", 1);
+    constexpr long long kLargest = 16;
+    for (long long size = 1; size <= kLargest && batch_ % (data_ * size) == 0; size *= 2)
+      result_.micro_batches.push_back(size);
   }
 }
 
@@ -354,18 +356,21 @@ MappedRow Mapping::mapped() {
 }  // namespace
 
 std::string MappedRow::key() const {
-  return fmt::format("{}\n{}\n{}\n{}", job, text, fmt::join(overrides, "\n"),
-                     fmt::join(recompute, " "));
+  return fmt::format("{}\n{}\n{}\n{}\n{}", job, text, fmt::join(overrides, "\n"),
+                     fmt::join(recompute, " "), fmt::join(micro_batches, " "));
 }
 
 MappedRow mapped_row(const PublishedRow& row, const Rules& rules) {
   return Mapping(row, rules).mapped();
 }
 
-Job job_of(const MappedRow& mapped, std::string_view recompute, const Rules& rules) {
+Job job_of(const MappedRow& mapped, std::string_view recompute, long long micro_batch,
+           const Rules& rules) {
   if (!mapped.job.empty()) return load_job(mapped.job);
+  std::vector<std::string> overrides = mapped.overrides;
+  if (micro_batch > 0) overrides.push_back(fmt::format("batch.micro={}", micro_batch));
   return load_job_text(mapped.text + fmt::format("recompute: {}\n", recompute), rules.path,
-                       mapped.overrides);
+                       overrides);
 }
 
 }  // namespace windtunnel
