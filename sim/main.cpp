@@ -52,7 +52,7 @@ std::function<void(const Progress&)> progress_line() {
 
 struct Options {
   std::vector<std::string> files, overrides, vary;
-  std::string job, out, first, second, json, topology;
+  std::string job, profile, out, first, second, json, topology;
   int workers = 0;
   bool allow_oom = false;
 };
@@ -92,6 +92,8 @@ int simulate_job(const Options& options) {
   if (conditions.on_progress) fmt::print(stderr, "\r{:60}\r", "");
   const Report report = summarize(job, plan, trace);
   std::string text = to_text(report, job);
+  if (const std::string coverage = profile_coverage(job, plan); !coverage.empty())
+    text += "\n" + coverage;
   if (!options.out.empty()) {
     const std::string problem = write_outputs(options.out, job, plan, trace, report);
     if (!problem.empty()) return fail(problem);
@@ -223,7 +225,8 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
 
   CLI::App* check_verb = app.add_subcommand("check", "Validate YAML files, nothing else");
-  check_verb->add_option("FILE", options.files, "GPU, node, cluster, price, model or job files")
+  check_verb
+      ->add_option("FILE", options.files, "GPU, node, cluster, price, model, job or profile files")
       ->required();
 
   CLI::App* plan_verb = app.add_subcommand("plan", "Print what every rank does, as text");
@@ -236,6 +239,8 @@ int run(int argc, char** argv) {
         ->allow_extra_args(false)
         ->take_all();
   }
+  simulate_verb->add_option("--profile", options.profile,
+                            "what calibrate measured; short for --set profile=FILE");
   simulate_verb->add_option("--out", options.out,
                             "folder for report.html, report.json, ranks.csv, trace.json");
   for (CLI::App* verb : {simulate_verb, sweep_verb})
@@ -249,6 +254,8 @@ int run(int argc, char** argv) {
   validate_verb->add_option("--set", trial_options.overrides, "jobs: path=value overrides a key")
       ->allow_extra_args(false)
       ->take_all();
+  validate_verb->add_option("--profile", options.profile,
+                            "jobs: what calibrate measured; short for --set profile=FILE");
   validate_verb->add_flag("--lab", trial_options.lab,
                           "jobs: run on the hosts of the lab that is up");
 
@@ -271,6 +278,9 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kDone : kWrongInput;
   }
+  if (!options.profile.empty())
+    for (auto* overrides : {&options.overrides, &trial_options.overrides})
+      overrides->push_back("profile=" + options.profile);
   try {
     if (check_verb->parsed()) return check(options);
     if (plan_verb->parsed()) return plan(options);

@@ -166,6 +166,20 @@ void read_simulation(YamlMap& map, Job& job) {
     value->fail("this model counts '" + std::string(total) + "'");
 }
 
+// What the profile says of devices replaces what the topology says.
+void read_job_profile(const YamlValue& value, Job& job) {
+  job.profile = read_named(value, FileKind::Profile, read_profile);
+  for (NodeType& node : job.cluster.node_types) {
+    const auto& gpu = job.profile->gpu;
+    if (gpu && gpu->arch == node.gpu.arch) node.gpu = *gpu;
+    if (job.profile->cpu_seconds_per_byte && node.gpu.arch != "cpu")
+      value.fail("the profile's cpu_per_byte is of ranks on CPUs, and the node '" + node.name +
+                 "' has GPUs");
+  }
+  if (job.profile->cpu_seconds_per_byte)
+    job.cluster.communication.cpu_seconds_per_byte = *job.profile->cpu_seconds_per_byte;
+}
+
 Model read_job_model(const YamlValue& value) {
   if (value.is(YamlNode::Kind::Map)) return read_model(value.map(), "inline");
   return read_named(value, FileKind::Model, [&](const YamlMap& map) {
@@ -180,6 +194,7 @@ Job read_job(YamlMap map, const std::string& name) {
   job.name = name;
   job.model = read_job_model(map.at("model"));
   job.cluster = read_named(map.at("cluster"), FileKind::Cluster, read_cluster);
+  if (const auto value = map.find("profile")) read_job_profile(*value, job);
   job.gpus = int(map.at("gpus").integer(1, kMostRanks));
   const YamlValue batch = map.at("batch");
   if (const auto value = map.find("parallel")) read_parallel(value->map(), job);

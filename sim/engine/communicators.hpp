@@ -12,6 +12,7 @@
 #include "collectives/collective.hpp"
 #include "collectives/nccl_model.hpp"
 #include "engine/network.hpp"
+#include "plan/measured_times.hpp"
 #include "plan/plan.hpp"
 
 namespace windtunnel {
@@ -56,7 +57,8 @@ struct CollectiveUse {
 
 class Communicators {
  public:
-  Communicators(const Plan& plan, const Cluster& cluster);
+  // All arguments must outlive it.
+  Communicators(const Plan& plan, const Cluster& cluster, const MeasuredTimes& measured);
 
   struct Type {
     bool pair = false;
@@ -81,6 +83,8 @@ class Communicators {
   std::vector<Round> rounds(int communicator, Bytes size) const;
   // The pair that carries messages from a rank to the same place of another pipeline coordinate.
   int pair(int sender, int to_pipeline) const;
+  // The cost of a message on it.
+  CollectiveStep message(int pair, Bytes bytes) const;
 
  private:
   void collect_uses();
@@ -92,6 +96,9 @@ class Communicators {
                                const Group& shape, int group);
   CollectiveCost cost_by_nccl(const CollectiveUse& use, const std::vector<int>& members,
                               const Group& shape, int group);
+  CollectiveCost cost_by_measurement(const CollectiveUse& use, const MeasuredCurve& curve,
+                                     const std::vector<int>& members, const Group& shape,
+                                     int group);
   void add_gloo_latencies(const CollectiveUse& use, CollectiveCost& cost) const;
   int find_or_lay(const CollectiveUse& use, const std::string& algorithm,
                   const std::vector<int>& members, const Group& shape, int group);
@@ -101,6 +108,7 @@ class Communicators {
 
   const Plan& plan_;
   const Cluster& cluster_;
+  const MeasuredTimes& measured_;
   std::map<CollectiveUse, int> use_index_;
   std::array<bool, kGroupKindNames.size()> beside_compute_{};
   std::map<std::pair<int, int>, int> pair_index_;  // sender, pipeline coordinate of the receiver

@@ -5,6 +5,7 @@
 
 #include "cluster/cluster.hpp"
 #include "engine/communicators.hpp"
+#include "plan/measured_times.hpp"
 #include "plan/plan.hpp"
 
 namespace windtunnel {
@@ -17,8 +18,9 @@ struct Segment {
   Seconds recompute;  // part of `compute` that runs forward work again
 };
 
-// `slowdown` multiplies every kernel's time.
+// `slowdown` multiplies every kernel's time. Where a layer's pass was measured, its kernels share
+// the measured time as the model divides it, so that they sum to it; the optimizer likewise.
 std::vector<Segment> lower(const Block& block, DType type, const GpuSpec& gpu, double slowdown,
-                           const Communicators& communicators);
+                           const MeasuredTimes& measured, const Communicators& communicators);
 
 }  // namespace windtunnel

@@ -8,6 +8,7 @@
 
 #include "cluster/cluster.hpp"
 #include "plan/job.hpp"
+#include "plan/measured_times.hpp"
 #include "plan/plan.hpp"
 #include "plan/trace.hpp"
 
@@ -27,10 +28,14 @@ struct Conditions {
   NetworkKind network = NetworkKind::SimGrid;
   std::vector<Straggler> stragglers;
   std::optional<Noise> noise;
+  MeasuredTimes measured{};
   std::function<void(const Progress&)> on_progress{};  // called now and then; may be empty
 };
 inline Conditions conditions_of(const Job& job) {
-  return {.fidelity = job.fidelity, .stragglers = job.stragglers, .noise = job.noise};
+  return {.fidelity = job.fidelity,
+          .stragglers = job.stragglers,
+          .noise = job.noise,
+          .measured = measured_times(job)};
 }
 
 // Rank r runs on GPU r of the cluster. Deterministic: the same arguments give the same trace.

@@ -12,6 +12,7 @@
 #include "base/work.hpp"
 #include "cluster/cluster.hpp"
 #include "model/model.hpp"
+#include "plan/profile.hpp"
 #include "plan/rank_grid.hpp"
 
 namespace windtunnel {
@@ -108,6 +109,7 @@ struct Job {
   std::optional<Noise> noise;
   ComputeMode compute = ComputeMode::Real;
   std::optional<double> tolerance;  // |error| of the predicted step time that `validate` accepts
+  std::optional<Profile> profile;   // measured times in place of modelled ones
   std::optional<Price> price;
   Market market = Market::OnDemand;
   std::optional<double> total_tokens;  // of the whole run (samples for models without sequence)
@@ -129,5 +131,10 @@ std::vector<int> split_layers(const Model& model, int stages);
 // master copy (4) when the weights are not fp32. Source: Rajbhandari et al. 2020, arXiv:1910.02054,
 // section 3.1.
 double optimizer_state_bytes(OptimizerKind kind, const Precision& precision);
+
+// Bytes that an update moves per parameter: it reads gradient, master (or weight) and moments and
+// writes the latter back, with the low-precision weight if there is one: 30 for Adam with fp32
+// gradients and bf16 weights, 4 + 3 x 4 read and 3 x 4 + 2 written.
+double optimizer_traffic(OptimizerKind kind, const Precision& precision);
 
 }  // namespace windtunnel
