@@ -12,6 +12,17 @@
 
 namespace windtunnel {
 
+// An argument of a Function that may be missing: undefined tensors are no arguments of
+// LibTorch 1.13.
+#if WINDTUNNEL_TORCH >= 204
+using MaybeTensor = std::optional<at::Tensor>;
+#else
+using MaybeTensor = c10::optional<at::Tensor>;
+#endif
+inline MaybeTensor maybe(const at::Tensor& tensor) {
+  return tensor.defined() ? MaybeTensor(tensor) : MaybeTensor();
+}
+
 // Softmax(q k^T / sqrt(d) + bias) v on [b, a, s, d] in one kernel where LibTorch has one.
 inline constexpr bool kHasFusedAttention = WINDTUNNEL_TORCH >= 200;
 inline at::Tensor fused_attention([[maybe_unused]] const at::Tensor& q,

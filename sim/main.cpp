@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "backend/lab/lab_plan.hpp"
+#include "backend/lab/lab_text.hpp"
 #include "commands/backend_program.hpp"
 #include "commands/compare.hpp"
 #include "commands/files.hpp"
@@ -19,8 +21,6 @@
 #include "config/config_error.hpp"
 #include "config/load.hpp"
 #include "engine/simulate.hpp"
-#include "lab/lab_plan.hpp"
-#include "lab/lab_text.hpp"
 #include "report/report.hpp"
 
 namespace {

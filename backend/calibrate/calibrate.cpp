@@ -76,6 +76,8 @@ std::optional<Calibration> calibrate(const std::vector<Job>& jobs, Rendezvous& r
                     .messages = std::move(communication.messages),
                     .cpu_seconds_per_byte = communication.cpu_seconds_per_byte};
   if (place.world == 1) result.profile.name = "1 rank";
+  // Ranks share the memory of a host.
+  result.profile.gpu->memory = result.profile.gpu->memory / place.local_world;
   return result;
 }
 

@@ -8,7 +8,10 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 
 #include "backend/backend_error.hpp"
+#include "backend/comm/store.hpp"
+#ifdef WINDTUNNEL_GLOO
 #include "backend/comm/gloo_group.hpp"
+#endif
 #ifdef WINDTUNNEL_CUDA
 #include "backend/comm/nccl_group.hpp"
 #endif
@@ -132,15 +135,19 @@ std::unique_ptr<Group> Rendezvous::group(const std::string& name, const std::vec
   SIM_CHECK(self != members.end(), "only members form a group");
   const int rank = static_cast<int>(self - members.begin());
   store_->meet(fmt::format("group \"{}\"", name), members, limits_.meet);
+#ifdef WINDTUNNEL_GLOO
   if (device.is_cpu()) {
     const auto keys = c10::make_intrusive<c10d::PrefixStore>("group/" + name, store_->keys);
     return make_gloo_group(keys, name, members, rank, place_, limits_.communication);
   }
-#ifdef WINDTUNNEL_CUDA
-  return make_nccl_group(*this, name, members, rank, device);
-#else
-  throw BackendError("this program runs on CPUs only: build it with -DWINDTUNNEL_CUDA=ON for GPUs");
 #endif
+#ifdef WINDTUNNEL_CUDA
+  if (device.is_cuda()) return make_nccl_group(*this, name, members, rank, device);
+#endif
+  throw BackendError(
+      device.is_cuda()
+          ? "this program was built for CPUs alone: build it with -DWINDTUNNEL_CUDA=ON"
+          : "this program was built for GPUs alone: its LibTorch comes without Gloo's headers");
 }
 
 }  // namespace windtunnel

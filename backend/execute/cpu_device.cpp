@@ -2,6 +2,8 @@
 #include <sys/prctl.h>
 #include <time.h>
 
+#include <algorithm>
+#include <cmath>
 #include <thread>
 
 #include "backend/execute/device.hpp"
@@ -12,6 +14,13 @@ double monotonic_seconds() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
   return double(now.tv_sec) + 1e-9 * double(now.tv_nsec);
+}
+
+void sleep_until(double time) {
+  const double whole = std::floor(time);
+  const timespec deadline{.tv_sec = time_t(whole), .tv_nsec = long((time - whole) * 1e9)};
+  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &deadline, nullptr) != 0) {
+  }
 }
 
 namespace {

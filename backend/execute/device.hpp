@@ -29,6 +29,7 @@ class Device {
 // stay free, because Gloo's threads must run while the rank computes.
 std::unique_ptr<Device> make_cpu_device(int local_rank, bool pins);
 
-double monotonic_seconds();  // CLOCK_MONOTONIC: one clock for all processes of a host
+double monotonic_seconds();     // CLOCK_MONOTONIC: one clock for all processes of a host
+void sleep_until(double time);  // on that clock
 
 }  // namespace windtunnel

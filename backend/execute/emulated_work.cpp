@@ -1,7 +1,5 @@
 #include "backend/execute/emulated_work.hpp"
 
-#include <time.h>
-
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -14,15 +12,6 @@
 namespace windtunnel {
 
 namespace {
-
-// Waking up late in one kernel does not delay the next one: the deadlines of an op count from its
-// start.
-void sleep_until(double time) {
-  const double whole = std::floor(time);
-  const timespec deadline{.tv_sec = time_t(whole), .tv_nsec = long((time - whole) * 1e9)};
-  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &deadline, nullptr) != 0) {
-  }
-}
 
 // Memory that messages come from and go to; its content means nothing. Kept from step to step, so
 // that no message pays for fresh pages.
@@ -73,6 +62,8 @@ class EmulatedWork : public RankWork {
         const bool last = i + 1 == block.size();
         if (!last && std::holds_alternative<Work>(block[i + 1].piece.what)) continue;
       }
+      // Waking up late in one kernel does not delay the next one: deadlines count from the op's
+      // start.
       sleep_until(now);
     }
     return parts;

@@ -97,7 +97,7 @@ class Attempts {
   }
 
   std::vector<OpTime> step() {
-    world_->barrier();
+    start_together();
     std::vector<OpTime> times = run_step(program_, rank_.work, rank_.device, doing_);
     if (rank_.real) losses_.push_back(rank_.real->loss());
     return times;
@@ -157,6 +157,18 @@ class Attempts {
   void finish() { world_->barrier(); }
 
  private:
+  // Ranks leave a barrier one after another. Those of one host have one clock, so they agree on a
+  // moment that is near enough to wait for and far enough for all to have heard of it.
+  void start_together() {
+    constexpr double kAhead = 0.02;
+    world_->barrier();
+    const Place& place = rendezvous_.place();
+    if (place.local_world < place.world) return;
+    const at::Tensor start = at::full({1}, monotonic_seconds() + kAhead, at::kDouble);
+    world_->broadcast(start, 0);
+    sleep_until(start.item<double>());
+  }
+
   const Plan& plan_;
   const Program& program_;
   Rendezvous& rendezvous_;

@@ -1,4 +1,4 @@
-#include "lab/command.hpp"
+#include "backend/lab/command.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-#include "lab/lab.hpp"
+#include "backend/lab/lab.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -17,8 +17,8 @@
 #include <system_error>
 #include <thread>
 
-#include "lab/lab_commands.hpp"
-#include "lab/lab_state.hpp"
+#include "backend/lab/lab_commands.hpp"
+#include "backend/lab/lab_state.hpp"
 
 namespace windtunnel {
 namespace {

@@ -11,7 +11,7 @@
 //  - cubic: bbr, many kernels' default, was 6 % off and moved from run to run.
 //  - No slow start after an idle phase and no memory of earlier connections: each step is like the
 //    one before.
-#include "lab/lab_commands.hpp"
+#include "backend/lab/lab_commands.hpp"
 
 #include <fmt/format.h>
 

@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "lab/command.hpp"
-#include "lab/lab_plan.hpp"
+#include "backend/lab/command.hpp"
+#include "backend/lab/lab_plan.hpp"
 
 namespace windtunnel {
 

@@ -1,4 +1,4 @@
-#include "lab/lab_plan.hpp"
+#include "backend/lab/lab_plan.hpp"
 
 #include <fmt/format.h>
 

@@ -5,8 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/lab/lab.hpp"
 #include "cluster/cluster.hpp"
-#include "lab/lab.hpp"
 
 namespace windtunnel {
 

@@ -1,4 +1,4 @@
-#include "lab/lab_state.hpp"
+#include "backend/lab/lab_state.hpp"
 
 #include <nlohmann/json.hpp>
 

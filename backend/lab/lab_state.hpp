@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "lab/lab.hpp"
+#include "backend/lab/lab.hpp"
 
 namespace windtunnel {
 

@@ -1,4 +1,4 @@
-#include "lab/lab_text.hpp"
+#include "backend/lab/lab_text.hpp"
 
 #include <fmt/format.h>
 

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "lab/lab.hpp"
+#include "backend/lab/lab.hpp"
 
 namespace windtunnel {
 

@@ -94,21 +94,22 @@ void Child::signal(int number) const {
   kill(-process_, number);
 }
 
-void Child::pass_output_on() {
+void Child::pass_output_on(bool last) {
   char buffer[4096];
   ssize_t count = 0;
   while (output_ >= 0 && (count = read(output_, buffer, sizeof buffer)) > 0) {
     unprinted_.append(buffer, static_cast<std::size_t>(count));
-    print_lines(false);
+    print_lines();
   }
-  if (output_ < 0 || (count < 0 && errno == EAGAIN)) return;
-  close(output_);
+  const bool more_to_come = output_ >= 0 && count < 0 && errno == EAGAIN;
+  if (more_to_come && !last) return;
+  if (output_ >= 0) close(output_);
   output_ = -1;
-  print_lines(true);
+  if (!unprinted_.empty()) unprinted_ += '\n';
+  print_lines();
 }
 
-void Child::print_lines(bool at_end) {
-  if (at_end && !unprinted_.empty()) unprinted_ += '\n';
+void Child::print_lines() {
   std::size_t begin = 0;
   for (std::size_t end; (end = unprinted_.find('\n', begin)) != std::string::npos; begin = end + 1)
     fmt::print(stderr, "[{}] {}\n", rank_, unprinted_.substr(begin, end - begin));

@@ -20,13 +20,14 @@ class Child {
   ~Child();  // kills what is left
 
   int output() const { return output_; }  // what it prints; negative at the end
-  void pass_output_on();                  // reads what is there, prints whole lines
-  std::optional<RankEnd> end();           // how it ended, once, when it has
+  // Reads what is there and prints whole lines; `last`: the unfinished one too.
+  void pass_output_on(bool last = false);
+  std::optional<RankEnd> end();  // how it ended, once, when it has
   bool running() const { return running_; }
   void signal(int number) const;  // to its process group
 
  private:
-  void print_lines(bool at_end);
+  void print_lines();
 
   int rank_;
   pid_t process_ = -1;

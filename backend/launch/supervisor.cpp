@@ -64,7 +64,7 @@ class Supervisor {
   }
 
   std::optional<RankEnd> run() {
-    while (running() || printing()) {
+    while (running()) {
       wait_for_news();
       if (const int number = signals_.request()) end_all(number);
       for (const auto& child : children_) child->pass_output_on();
@@ -74,6 +74,7 @@ class Supervisor {
         killed_ = true;
       }
     }
+    for (const auto& child : children_) child->pass_output_on(true);
     return failure_;
   }
 
@@ -82,11 +83,6 @@ class Supervisor {
     return std::any_of(children_.begin(), children_.end(),
                        [](const auto& child) { return child->running(); });
   }
-  bool printing() const {
-    return std::any_of(children_.begin(), children_.end(),
-                       [](const auto& child) { return child->output() >= 0; });
-  }
-
   void wait_for_news() const {
     std::vector<pollfd> files = {{signals_.file(), POLLIN, 0}};
     for (const auto& child : children_)

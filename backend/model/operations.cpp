@@ -62,8 +62,9 @@ class RmsNorm : public Function<RmsNorm> {
 class Convolution2d : public Function<Convolution2d> {
  public:
   static at::Tensor forward(AutogradContext* state, const at::Tensor& x, const at::Tensor& weight,
-                            const at::Tensor& bias, std::int64_t stride, std::int64_t padding,
-                            std::int64_t context_handle) {
+                            const MaybeTensor& maybe_bias, std::int64_t stride,
+                            std::int64_t padding, std::int64_t context_handle) {
+    const at::Tensor bias = maybe_bias.value_or(at::Tensor());
     state->saved_data["context"] = context_handle;
     state->saved_data["stride"] = stride;
     state->saved_data["padding"] = padding;
@@ -131,7 +132,7 @@ at::Tensor swiglu(const at::Tensor& x) {
 
 at::Tensor convolution(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                        std::int64_t stride, std::int64_t padding, LayerContext& context) {
-  return Convolution2d::apply(x, weight, bias, stride, padding,
+  return Convolution2d::apply(x, weight, maybe(bias), stride, padding,
                               reinterpret_cast<std::int64_t>(&context));
 }
 

@@ -83,7 +83,9 @@ at::Tensor bias_gradient(const at::Tensor& output_gradient) {
 class Linear : public Function<Linear> {
  public:
   static at::Tensor forward(AutogradContext* state, const at::Tensor& x, const at::Tensor& weight,
-                            const at::Tensor& bias, std::int64_t context_handle, bool splits) {
+                            const MaybeTensor& maybe_bias, std::int64_t context_handle,
+                            bool splits) {
+    const at::Tensor bias = maybe_bias.value_or(at::Tensor());
     state->saved_data["context"] = context_handle;
     state->saved_data["splits"] = splits;  // the input is shared by the group
     state->save_for_backward({x, weight, bias});
@@ -251,12 +253,12 @@ bool splits_sequence(const LayerContext& context) {
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                   LayerContext& context) {
-  return Linear::apply(x, weight, bias, handle_of(context), false);
+  return Linear::apply(x, weight, maybe(bias), handle_of(context), false);
 }
 
 at::Tensor column_parallel_linear(const at::Tensor& x, const at::Tensor& weight,
                                   const at::Tensor& bias, LayerContext& context) {
-  return Linear::apply(x, weight, bias, handle_of(context), context.tensor_size() > 1);
+  return Linear::apply(x, weight, maybe(bias), handle_of(context), context.tensor_size() > 1);
 }
 
 at::Tensor row_parallel_linear(const at::Tensor& x, const at::Tensor& weight,

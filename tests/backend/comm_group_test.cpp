@@ -1,5 +1,6 @@
 // Groups of real processes: every collective against its arithmetic (in rank_program.cpp).
-#include "catch.hpp"
+#include "backend/catch.hpp"
+
 #include "ranks.hpp"
 
 namespace windtunnel {

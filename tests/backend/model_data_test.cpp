@@ -1,8 +1,9 @@
+#include "backend/catch.hpp"
+
 #include <fstream>
 
 #include "backend/backend_error.hpp"
 #include "backend/model/data.hpp"
-#include "catch.hpp"
 #include "folder.hpp"
 #include "model_runs.hpp"
 

@@ -12,6 +12,7 @@
 
 #include "backend/backend_error.hpp"
 #include "backend/comm/rendezvous.hpp"
+#include "backend/comm/watchdog.hpp"
 
 namespace windtunnel {
 
@@ -155,8 +156,33 @@ void killed(Rendezvous& rendezvous) {
   group->all_reduce(at::ones({1000}));
 }
 
+// One rank stops, as if it hung, while the others wait for it.
+void stopped(Rendezvous& rendezvous, int rank) {
+  const auto group = rendezvous.group("data", all_of(rendezvous.place()), at::kCPU);
+  Watchdog watchdog(rendezvous.place(), std::chrono::seconds(3));
+  watchdog.doing(rendezvous.place().rank == rank ? "3F1" : "2B0");
+  if (rendezvous.place().rank == rank) {
+    std::this_thread::sleep_for(std::chrono::seconds(1));  // reports are 0.3 s apart
+    raise(SIGSTOP);
+  }
+  group->barrier();
+}
+
+// All end one after the other, rank 0 first, and nobody takes that for a loss.
+void watched(Rendezvous& rendezvous) {
+  Watchdog watchdog(rendezvous.place(), std::chrono::seconds(3));
+  watchdog.doing("0F0");
+  std::this_thread::sleep_for(std::chrono::milliseconds(400) * rendezvous.place().rank);
+}
+
 const std::map<std::string, std::function<void(Rendezvous&)>> kPrograms = {
-    {"collectives", collectives}, {"two_groups", two_groups}, {"keys", keys}, {"killed", killed}};
+    {"collectives", collectives},
+    {"two_groups", two_groups},
+    {"keys", keys},
+    {"killed", killed},
+    {"watched", watched},
+    {"stopped_1", [](Rendezvous& rendezvous) { stopped(rendezvous, 1); }},
+    {"stopped_0", [](Rendezvous& rendezvous) { stopped(rendezvous, 0); }}};
 
 void run(const std::string& what) {
   const Place place = place_from_environment().value();

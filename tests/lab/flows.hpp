@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "lab/lab.hpp"
+#include "backend/lab/lab.hpp"
 
 namespace windtunnel {
 

@@ -16,12 +16,12 @@
 #include <thread>
 #include <vector>
 
+#include "backend/lab/command.hpp"
+#include "backend/lab/lab_plan.hpp"
+#include "backend/lab/lab_state.hpp"
 #include "catch.hpp"
 #include "config/load.hpp"
 #include "flows.hpp"
-#include "lab/command.hpp"
-#include "lab/lab_plan.hpp"
-#include "lab/lab_state.hpp"
 
 namespace windtunnel {
 namespace {

@@ -1,8 +1,8 @@
 // Programs as the lab runs them.
 #include <string>
 
+#include "backend/lab/command.hpp"
 #include "catch.hpp"
-#include "lab/command.hpp"
 
 namespace windtunnel {
 

@@ -7,12 +7,12 @@
 #include <set>
 #include <string>
 
+#include "backend/lab/lab_commands.hpp"
+#include "backend/lab/lab_plan.hpp"
+#include "backend/lab/lab_state.hpp"
+#include "backend/lab/lab_text.hpp"
 #include "catch.hpp"
 #include "config/load.hpp"
-#include "lab/lab_commands.hpp"
-#include "lab/lab_plan.hpp"
-#include "lab/lab_state.hpp"
-#include "lab/lab_text.hpp"
 
 namespace windtunnel {
 namespace {

@@ -1,0 +1,117 @@
+// The program that people run: real processes on this host's loopback.
+#include "backend/catch.hpp"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "folder.hpp"
+
+namespace windtunnel {
+namespace {
+
+const std::string kSource = WINDTUNNEL_SOURCE_DIR;
+const std::string kBackend = WINDTUNNEL_BACKEND_PROGRAM;
+
+struct End {
+  int code = 0;
+  std::string output, errors;
+};
+
+End end_of(const std::string& command, const TemporaryFolder& folder) {
+  const std::string out = (folder.path / "stdout").string();
+  const std::string err = (folder.path / "stderr").string();
+  const int status = std::system((command + " >" + out + " 2>" + err).c_str());
+  return {WEXITSTATUS(status), text_of(out), text_of(err)};
+}
+
+nlohmann::json measured(const std::string& overrides, const TemporaryFolder& folder) {
+  const std::string out = (folder.path / "out").string();
+  const End end = end_of(kBackend + " run " + kSource + "/tests/data/backend/tiny-gpt.yaml --out " +
+                             out + " " + overrides,
+                         folder);
+  INFO(end.errors);
+  REQUIRE(end.code == 0);
+  for (const char* name : {"report.json", "report.html", "trace.json", "ranks.csv"})
+    CHECK(std::filesystem::exists(folder.path / "out" / name));
+  return nlohmann::json::parse(text_of(folder.path / "out" / "measured.json"));
+}
+
+}  // namespace
+
+TEST_CASE("processes on loopback learn what one process learns") {
+  const TemporaryFolder folder("run");
+  const nlohmann::json one = measured("--set gpus=1", folder);
+  const auto expected = one.at("losses").get<std::vector<double>>();
+  REQUIRE(expected.size() >= 12);
+  CHECK(expected.back() < expected.front());
+  for (const std::string strategy :
+       {"--ranks 2 --set 'parallel={data: 2}'",
+        "--ranks 2 --set 'parallel={tensor: 2, sequence_parallel: true}'",
+        "--ranks 4 --set 'parallel={data: 2, pipeline: 2}' --set schedule=1f1b",
+        "--ranks 4 --set 'parallel={data: 4, zero_stage: 3}'"}) {
+    INFO(strategy);
+    const nlohmann::json run = measured(strategy, folder);
+    const auto losses = run.at("losses").get<std::vector<double>>();
+    // A noisy machine takes more steps; the first ones are the same.
+    for (std::size_t i = 0; i < std::min(losses.size(), expected.size()); ++i)
+      CHECK(losses[i] == Approx(expected[i]).margin(1e-4));
+  }
+}
+
+TEST_CASE("spans of a measured step start and end inside it, one for each op") {
+  const TemporaryFolder folder("run");
+  const nlohmann::json run =
+      measured("--ranks 2 --set 'parallel={pipeline: 2}' --set schedule=gpipe", folder);
+  REQUIRE(run.at("spans").size() == 2);
+  for (const auto& rank : run.at("spans")) {
+    CHECK(rank.size() > 16);
+    for (const auto& span : rank) {
+      CHECK(span[1].get<double>() >= 0);
+      CHECK(span[2].get<double>() >= span[1].get<double>());
+    }
+  }
+}
+
+TEST_CASE("a killed rank ends the run, by name, and leaves no process behind") {
+  const TemporaryFolder folder("run");
+  const std::string mark = (folder.path / "out").string();
+  // Steps of a minute: nobody ends before the kill.
+  const std::string command =
+      kBackend + " run " + kSource + "/tests/data/backend/slow-emulated.yaml --out " + mark;
+  const pid_t killer = fork();
+  if (killer == 0) {
+    const std::string find = "pgrep -f '" + kBackend.substr(kBackend.rfind('/') + 1) + ".*" + mark +
+                             "' | head -3 | tail -1";
+    // The supervisor is the first of them, then the ranks.
+    const std::string wait_and_kill = "for i in $(seq 600); do n=$(pgrep -cf '" + mark +
+                                      "'); [ \"$n\" -ge 5 ] && break; sleep 0.1; done; sleep 3; "
+                                      "kill -9 $(" +
+                                      find + ")";
+    execl("/bin/sh", "sh", "-c", wait_and_kill.c_str(), nullptr);
+    _exit(127);
+  }
+  const End end = end_of(command, folder);
+  waitpid(killer, nullptr, 0);
+  CHECK(end.code == 1);
+  CHECK(end.errors.find("was killed by signal 9") != std::string::npos);
+  CHECK(end.errors.find("rank ") != std::string::npos);
+  CHECK(end_of("pgrep -f '" + mark + "'", folder).output == "");
+  CHECK(!std::filesystem::exists(folder.path / "out"));
+}
+
+TEST_CASE("what cannot be run is refused before any process starts") {
+  const TemporaryFolder folder("run");
+  const std::string job = kSource + "/workloads/interleaved-teaching.yaml";
+  const End end = end_of(kBackend + " run " + job, folder);
+  CHECK(end.code == 2);
+  CHECK(end.errors.find("error: ") != std::string::npos);
+  CHECK(end_of(kBackend + " run", folder).code == 2);
+  CHECK(end_of(kBackend + " run no-such-file.yaml", folder).code == 2);
+}
+
+}  // namespace windtunnel
