@@ -31,7 +31,7 @@ std::string milliseconds(double seconds) {
 
 }  // namespace
 
-Judgement judgement(const std::vector<std::vector<double>>& passes) {
+Judgement judgement_of(const std::vector<std::vector<double>>& passes) {
   SIM_CHECK(!passes.empty(), "a judgement of nothing");
   std::vector<Distribution> all;
   for (const std::vector<double>& pass : passes) {
@@ -68,7 +68,7 @@ Judgements judged(const std::function<Series()>& pass) {
     for (auto& [name, values] : pass()) passes[name].push_back(std::move(values));
     bool all_quiet = i > 0;
     for (const auto& [name, series] : passes) {
-      result[name] = judgement(series);
+      result[name] = judgement_of(series);
       all_quiet = all_quiet && result[name].noise.empty();
     }
     if (all_quiet) break;

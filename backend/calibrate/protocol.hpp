@@ -24,7 +24,7 @@ struct Judgement {
   std::string noise;  // why the figure is refused, or empty
 };
 // Of passes over one figure, each of at least kLeastRepetitions seconds.
-Judgement judgement(const std::vector<std::vector<double>>& passes);
+Judgement judgement_of(const std::vector<std::vector<double>>& passes);
 
 // One pass over several figures at once, by name.
 using Series = std::map<std::string, std::vector<double>>;

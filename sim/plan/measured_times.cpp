@@ -123,62 +123,81 @@ MeasuredTimes measured_times(const Job& job) {
   return times;
 }
 
+namespace {
+
+// What a plan needs, by name: measured, or predicted by the topology's models.
+class Coverage {
+ public:
+  Coverage(const Job& job, const Plan& plan)
+      : job_(job),
+        plan_(plan),
+        times_(measured_times(job)),
+        cluster_(build_cluster(job.cluster, job.gpus)) {
+    for (const Program& program : plan.programs)
+      for (const Op& op : program.ops) add(op, program.pipeline);
+  }
+
+  std::string text() const {
+    std::string text;
+    if (!measured_.empty()) text += fmt::format("  measured: {}\n", fmt::join(measured_, ", "));
+    if (!modelled_.empty())
+      text += fmt::format("  by the topology's models: {}\n", fmt::join(modelled_, ", "));
+    return text;
+  }
+
+ private:
+  void note(bool is_measured, std::string what) {
+    (is_measured ? measured_ : modelled_).insert(std::move(what));
+  }
+
+  void add(const Op& op, int pipeline) {
+    Coordinates at;
+    at.pipeline = pipeline;
+    const int rank = plan_.grid.rank(at);
+    if (op.kind == OpKind::Collective) add_collective(op.group, op.collective, rank);
+    if (op.kind == OpKind::Send) {
+      at.pipeline = op.peer;
+      const int nodes = nodes_of(cluster_, {rank, plan_.grid.rank(at)});
+      note(times_.message(nodes) != nullptr,
+           nodes == 1 ? "messages in a node" : "messages between nodes");
+    }
+    if (op.kind != OpKind::Compute) return;
+    for (const BlockPiece& piece : plan_.blocks[std::size_t(op.block)]) {
+      if (const auto* collective = std::get_if<TensorCollective>(&piece.piece.what))
+        add_collective(GroupKind::Tensor, collective->kind, rank);
+      else if (piece.layer >= 0)
+        note(times_.pass(piece.layer, piece.pass).has_value(),
+             job_.model.layers[std::size_t(piece.layer)].name);
+      else
+        note((piece.piece.name == kOptimizerName ? times_.update : times_.norm).has_value(),
+             std::string(piece.piece.name));
+    }
+  }
+
+  void add_collective(GroupKind group, CollectiveKind kind, int rank) {
+    const std::vector<int> members = plan_.grid.members(group, rank);
+    if (members.size() == 1) return;
+    const int nodes = nodes_of(cluster_, members);
+    note(times_.collective(group, kind, int(members.size()), nodes) != nullptr,
+         fmt::format("{} of {} ranks on {} node{}", name_of(kCollectiveKindNames, kind),
+                     members.size(), nodes, nodes == 1 ? "" : "s"));
+  }
+
+  const Job& job_;
+  const Plan& plan_;
+  MeasuredTimes times_;
+  Cluster cluster_;
+  std::set<std::string> measured_, modelled_;
+};
+
+}  // namespace
+
 std::string profile_coverage(const Job& job, const Plan& plan) {
   if (!job.profile) return "";
-  const MeasuredTimes times = measured_times(job);
-  const Cluster cluster = build_cluster(job.cluster, job.gpus);
   const Profile& profile = *job.profile;
-  std::string text = fmt::format("profile {}, {}, {}\n", profile.name, profile.date,
-                                 profile.noise.empty() ? "quiet" : "noisy: " + profile.noise);
-  std::set<std::string> measured, modelled;
-  const auto note = [&](bool is_measured, std::string what) {
-    (is_measured ? measured : modelled).insert(std::move(what));
-  };
-  for (const Program& program : plan.programs)
-    for (const Op& op : program.ops) {
-      Coordinates at;
-      at.pipeline = program.pipeline;
-      const int rank = plan.grid.rank(at);
-      if (op.kind == OpKind::Collective) {
-        const std::vector<int> members = plan.grid.members(op.group, rank);
-        const int nodes = nodes_of(cluster, members);
-        if (members.size() > 1)
-          note(times.collective(op.group, op.collective, int(members.size()), nodes) != nullptr,
-               fmt::format("{} of {} ranks on {} nodes",
-                           name_of(kCollectiveKindNames, op.collective), members.size(), nodes));
-      }
-      if (op.kind == OpKind::Send) {
-        at.pipeline = op.peer;
-        const int nodes = nodes_of(cluster, {rank, plan.grid.rank(at)});
-        note(times.message(nodes) != nullptr,
-             nodes == 1 ? "messages in a node" : "messages between nodes");
-      }
-      if (op.kind != OpKind::Compute) continue;
-      for (const BlockPiece& piece : plan.blocks[std::size_t(op.block)]) {
-        if (const auto* collective = std::get_if<TensorCollective>(&piece.piece.what)) {
-          const std::vector<int> members = plan.grid.members(GroupKind::Tensor, rank);
-          const int nodes = nodes_of(cluster, members);
-          note(times.collective(GroupKind::Tensor, collective->kind, int(members.size()), nodes) !=
-                   nullptr,
-               fmt::format("{} of {} ranks on {} nodes",
-                           name_of(kCollectiveKindNames, collective->kind), members.size(), nodes));
-        } else if (piece.layer >= 0) {
-          note(times.pass(piece.layer, piece.pass).has_value(),
-               job.model.layers[std::size_t(piece.layer)].name);
-        } else {
-          note((piece.piece.name == kOptimizerName ? times.update : times.norm).has_value(),
-               std::string(piece.piece.name));
-        }
-      }
-    }
-  text += fmt::format("  measured: {}\n", measured.empty() ? "nothing" : "");
-  if (!measured.empty()) {
-    text.pop_back();
-    text += fmt::format("{}\n", fmt::join(measured, ", "));
-  }
-  if (!modelled.empty())
-    text += fmt::format("  by the topology's models: {}\n", fmt::join(modelled, ", "));
-  return text;
+  return fmt::format("profile {}, {}, {}\n{}", profile.name, profile.date,
+                     profile.noise.empty() ? "quiet" : "noisy: " + profile.noise,
+                     Coverage(job, plan).text());
 }
 
 }  // namespace windtunnel
