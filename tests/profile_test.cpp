@@ -37,7 +37,7 @@ Job job_of(const std::string& text, int ranks) {
 }
 
 const std::string kMlp =
-    "model: {family: mlp, inputs: 6, hidden: 8, layers: 3, outputs: 4}\n"
+    "model: {family: mlp, inputs: 6, hidden: 8, layers: 2, outputs: 4}\n"
     "batch: {global: 4, micro: 2}\noptimizer: adam\n";
 
 // F = 1, 2, ... s and B = 10, 20, ... s.
@@ -143,7 +143,7 @@ TEST_CASE("measured layers and optimizer take exactly their times") {
   }
   SECTION("another depth has the same layers") {
     Job deep = job_of(
-        "model: {family: mlp, inputs: 6, hidden: 8, layers: 5, outputs: 4}\n"
+        "model: {family: mlp, inputs: 6, hidden: 8, layers: 4, outputs: 4}\n"
         "batch: {global: 4, micro: 2}\noptimizer: none\ngradient_clipping: false\n",
         1);
     deep.profile = job.profile;
@@ -158,14 +158,14 @@ TEST_CASE("measured layers and optimizer take exactly their times") {
     CHECK(profile_coverage(job, build_plan(job)) ==
           "profile test, 2026-11-21, quiet\n"
           "  measured: block 0, block 1, gradient norm, input, optimizer\n"
-          "  by the topology's models: output\n");
+          "  by the topology's models: head\n");
   }
 }
 
 TEST_CASE("a measured all-reduce takes its time") {
   // 236 gradients of 4 bytes; between 744 B and 1144 B half way, 6 s. Layers 99 s a micro-batch.
   Job job = job_of(
-      "model: {family: mlp, inputs: 6, hidden: 8, layers: 3, outputs: 4}\n"
+      "model: {family: mlp, inputs: 6, hidden: 8, layers: 2, outputs: 4}\n"
       "batch: {global: 4, micro: 2}\noptimizer: none\ngradient_clipping: false\n"
       "parallel: {data: 2}\ndata_parallel: {overlap: false}\n",
       2);

@@ -10,6 +10,7 @@
 #include "backend/execute/measurement.hpp"
 #include "backend/execute/real_work.hpp"
 #include "backend/execute/run_step.hpp"
+#include "backend/model/data.hpp"
 #include "plan/measured_times.hpp"
 
 namespace windtunnel {

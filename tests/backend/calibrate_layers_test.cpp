@@ -12,7 +12,7 @@ namespace {
 
 Job small_mlp(const Parallelism& parallel) {
   Job job = job_of(
-      model_of("mlp", {{"inputs", {8}}, {"hidden", {12}}, {"layers", {3}}, {"outputs", {4}}}), {});
+      model_of("mlp", {{"inputs", {8}}, {"hidden", {12}}, {"layers", {2}}, {"outputs", {4}}}), {});
   job.parallel = parallel;
   job.gpus = parallel.data * parallel.tensor * parallel.pipeline;
   job.batch = {.global = 4 * parallel.data, .micro = 2};
