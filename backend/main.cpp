@@ -50,6 +50,8 @@ Job loaded(const Options& options) {
   std::vector<std::string> overrides = options.overrides;
   if (options.ranks > 0) overrides.push_back(fmt::format("gpus={}", options.ranks));
   Job job = load_job(options.job, overrides);
+  if (job.recorded)
+    throw ConfigError(fmt::format("{}: error: a recorded step is simulated only", options.job));
   if (job.compute == ComputeMode::Real)
     if (const std::string complaint = run_complaint(job); !complaint.empty())
       throw ConfigError(fmt::format("{}: error: {}", options.job, complaint));

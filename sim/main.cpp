@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend/lab/lab_plan.hpp"
@@ -15,13 +16,16 @@
 #include "commands/backend_program.hpp"
 #include "commands/compare.hpp"
 #include "commands/files.hpp"
+#include "commands/plot.hpp"
 #include "commands/sweep.hpp"
 #include "commands/trial.hpp"
 #include "commands/validate.hpp"
 #include "config/config_error.hpp"
 #include "config/load.hpp"
 #include "engine/simulate.hpp"
+#include "interchange/chakra.hpp"
 #include "report/report.hpp"
+#include "schedules/csv.hpp"
 
 namespace {
 
@@ -52,7 +56,7 @@ std::function<void(const Progress&)> progress_line() {
 
 struct Options {
   std::vector<std::string> files, overrides, vary;
-  std::string job, profile, out, first, second, json, topology;
+  std::string job, profile, out, first, second, json, topology, chakra, schedule_csv;
   int workers = 0;
   bool allow_oom = false;
 };
@@ -76,6 +80,34 @@ int plan(const Options& options) {
   return printed(to_text(build_plan(load_job(options.job, options.overrides))));
 }
 
+int export_job(const Options& options) {
+  if (options.chakra.empty() && options.schedule_csv.empty()) {
+    fmt::print(stderr, "error: say what to write: --chakra or --schedule-csv\n");
+    return kWrongInput;
+  }
+  const Job job = load_job(options.job, options.overrides);
+  const Plan plan = build_plan(job);
+  std::string text, problem;
+  if (!options.schedule_csv.empty()) {
+    if (job.recorded) {
+      fmt::print(stderr, "{}: error: a recorded step has no schedule\n", options.job);
+      return kWrongInput;
+    }
+    const std::filesystem::path file = options.schedule_csv;
+    std::error_code ignored;  // what stands in the way, writing the file says
+    if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path(), ignored);
+    problem = replace_file(file, to_csv(plan.schedule));
+    text += fmt::format("wrote {}\n", options.schedule_csv);
+  }
+  if (problem.empty() && !options.chakra.empty()) {
+    const std::string prefix = (std::filesystem::path(options.chakra) / job.name).string();
+    problem = write_chakra(plan, build_cluster(job.cluster, job.gpus), prefix);
+    text += fmt::format("wrote {} to {}, {}\n", chakra_file(prefix, 0),
+                        chakra_file(prefix, job.gpus - 1), chakra_groups_file(prefix));
+  }
+  return problem.empty() ? printed(text) : fail(problem);
+}
+
 int simulate_job(const Options& options) {
   const Job job = load_job(options.job, options.overrides);
   const Plan plan = build_plan(job);
@@ -97,8 +129,8 @@ int simulate_job(const Options& options) {
   if (!options.out.empty()) {
     const std::string problem = write_outputs(options.out, job, plan, trace, report);
     if (!problem.empty()) return fail(problem);
-    text += fmt::format("\nwrote {0}/report.html, {0}/report.json, {0}/ranks.csv, {0}/trace.json\n",
-                        options.out);
+    text += fmt::format("\nwrote {0}/report.html, {0}/report.json, {0}/ranks.csv, {0}/{1}\n",
+                        options.out, trace_file_name(trace));
   }
   return printed(text);
 }
@@ -120,13 +152,30 @@ int sweep_job(const Options& options) {
 
 int compare_runs(const Options& options) {
   const Comparison comparison = compare(options.first, options.second);
-  std::string text = comparison.text;
-  if (!options.json.empty()) {
-    const std::string problem = replace_file(options.json, comparison.json);
-    if (!problem.empty()) return fail(problem);
-    text += fmt::format("\nwrote {}\n", options.json);
+  std::vector<std::pair<std::filesystem::path, std::string>> files;
+  if (!options.json.empty()) files.emplace_back(options.json, comparison.json);
+  if (!options.out.empty()) {
+    const std::filesystem::path folder = options.out;
+    files.emplace_back(folder / "compare.html",
+                       compare_page(comparison, options.first, options.second));
+    files.emplace_back(folder / "compare.json", comparison.json);
+    std::error_code ignored;  // whoever writes into the folder says what is wrong with it
+    std::filesystem::create_directories(folder, ignored);
   }
+  std::string text = comparison.text, names;
+  for (const auto& [path, content] : files) {
+    const std::string problem = replace_file(path, content);
+    if (!problem.empty()) return fail(problem);
+    names += (names.empty() ? "" : ", ") + path.string();
+  }
+  if (!names.empty()) text += fmt::format("\nwrote {}\n", names);
   return printed(text);
+}
+
+int plot_folder(const PlotOptions& options) {
+  const PlotOutcome outcome = plot(options);
+  return outcome.problem.empty() ? printed(fmt::format("wrote {}\n", outcome.file.string()))
+                                 : fail(outcome.problem);
 }
 
 int validate_tables(const ValidateOptions& options) {
@@ -199,6 +248,15 @@ void add_validate_options(CLI::App* verb, ValidateOptions& options) {
   verb->add_option("--jobs", options.workers, "processes at once; default: one for each core")
       ->check(CLI::Range(1, 4096));
   verb->add_option("--write-readme", options.readme, "file whose accuracy table is replaced");
+  verb->add_flag("--zero-shot", options.zero_shot,
+                 "without the numbers that calibrate.py fitted to calibrate rows");
+}
+
+void add_plot_options(CLI::App* verb, PlotOptions& options) {
+  verb->add_option("DIR", options.folder, "folder of simulate --out or of sweep --out")->required();
+  verb->add_option("--kind", options.kind, "timeline, breakdown, memory or scaling")->required();
+  verb->add_option("--format", options.format, "svg (default) or png");
+  verb->add_option("--out", options.out, "file to write; default: KIND.FORMAT in DIR");
 }
 
 void add_options(CLI::App* sweep_verb, CLI::App* compare_verb, Options& options) {
@@ -215,6 +273,7 @@ void add_options(CLI::App* sweep_verb, CLI::App* compare_verb, Options& options)
   compare_verb->add_option("A", options.first, "folder of simulate --out, or a report.json")
       ->required();
   compare_verb->add_option("B", options.second, "the other one")->required();
+  compare_verb->add_option("--out", options.out, "folder for compare.html and compare.json");
   compare_verb->add_option("--json", options.json, "also write the comparison to this file");
 }
 
@@ -233,7 +292,8 @@ int run(int argc, char** argv) {
   CLI::App* simulate_verb = app.add_subcommand("simulate", "Predict one training step");
   CLI::App* sweep_verb = app.add_subcommand("sweep", "Simulate every combination of values");
   CLI::App* compare_verb = app.add_subcommand("compare", "Explain why two runs differ");
-  for (CLI::App* verb : {plan_verb, simulate_verb, sweep_verb}) {
+  CLI::App* export_verb = app.add_subcommand("export", "Write a job in the forms of other tools");
+  for (CLI::App* verb : {plan_verb, simulate_verb, sweep_verb, export_verb}) {
     verb->add_option("JOB", options.job, "job file")->required();
     verb->add_option("--set", options.overrides, "path=value overrides a key of the job")
         ->allow_extra_args(false)
@@ -243,9 +303,16 @@ int run(int argc, char** argv) {
                             "what calibrate measured; short for --set profile=FILE");
   simulate_verb->add_option("--out", options.out,
                             "folder for report.html, report.json, ranks.csv, trace.json");
+  export_verb->add_option("--chakra", options.chakra,
+                          "folder for Chakra execution traces, one file for each rank");
+  export_verb->add_option("--schedule-csv", options.schedule_csv,
+                          "file for the pipeline schedule, in PyTorch's form");
   for (CLI::App* verb : {simulate_verb, sweep_verb})
     verb->add_flag("--allow-oom", options.allow_oom, "simulate a job that does not fit");
   add_options(sweep_verb, compare_verb, options);
+  PlotOptions plot_options;
+  CLI::App* plot_verb = app.add_subcommand("plot", "Draw what simulate or sweep wrote");
+  add_plot_options(plot_verb, plot_options);
   ValidateOptions validate_options;
   TrialOptions trial_options;
   CLI::App* validate_verb = app.add_subcommand(
@@ -284,8 +351,10 @@ int run(int argc, char** argv) {
   try {
     if (check_verb->parsed()) return check(options);
     if (plan_verb->parsed()) return plan(options);
+    if (export_verb->parsed()) return export_job(options);
     if (sweep_verb->parsed()) return sweep_job(options);
     if (compare_verb->parsed()) return compare_runs(options);
+    if (plot_verb->parsed()) return plot_folder(plot_options);
     if (validate_verb->parsed()) return validate_files(validate_options, trial_options);
     if (run_verb->parsed()) return pass_to_backend(*run_verb);
     if (calibrate_verb->parsed()) return pass_to_backend(*calibrate_verb);

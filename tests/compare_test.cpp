@@ -1,4 +1,5 @@
 // The verb `compare`: its differences sum, and it says what is wrong with its input.
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -29,6 +30,13 @@ void write_run(const fs::path& folder, const std::string& job_file,
   fs::create_directories(folder);
   write_text(folder / "report.json", to_json(report, job));
   write_text(folder / "ranks.csv", ranks_csv(report));
+}
+
+std::string trace_of(const std::string& job_file) {
+  const Job job = load_job(kRoot + "/workloads/" + job_file, {});
+  const Plan plan = build_plan(job);
+  const Cluster cluster = build_cluster(job.cluster, job.gpus);
+  return chrome_trace(job, plan, simulate(plan, cluster, conditions_of(job)));
 }
 
 std::string error_of(const fs::path& a, const fs::path& b) {
@@ -165,9 +173,14 @@ TEST_CASE("compare: what cannot be compared is said") {
   write_text(report, content.dump());
   CHECK(error_of(run, other) == ranks + ": error: no such file");
   write_text(ranks, "");
+  CHECK(error_of(run, other) == ranks + ": error: the file is empty");
+  write_text(ranks, "rank,stage\n");
   CHECK(error_of(run, other) == ranks + ": error: no column 'represented'");
-  write_text(ranks, lines_of(text_of(run / "ranks.csv")).front() + "\n0,1\n");
-  CHECK(error_of(run, other) == ranks + ": error: line 2: too few columns");
+  const std::string header = lines_of(text_of(run / "ranks.csv")).front();
+  const std::string columns = std::to_string(std::count(header.begin(), header.end(), ',') + 1);
+  write_text(ranks, header + "\n0,1\n");
+  CHECK(error_of(run, other) ==
+        ranks + ": error: line 2: 2 columns, but the first line has " + columns);
   content["breakdown_s"]["bubble"] = 5.0;
   write_text(report, content.dump());
   CHECK(error_of(run, other).find(report + ": error: the parts of the time sum to 5.0") == 0);
@@ -177,6 +190,40 @@ TEST_CASE("compare: what cannot be compared is said") {
   content.erase("breakdown_s");
   write_text(report, content.dump());
   CHECK(error_of(run, other) == report + ": error: no 'breakdown_s'");
+}
+
+TEST_CASE("compare: the page has both timelines and tables that sum") {
+  const TemporaryFolder folder("compare_page");
+  const fs::path a = folder.path / "a", b = folder.path / "b";
+  write_run(a, "zb-h1-teaching.yaml", {});
+  write_run(b, "gpt2-124m-straggler.yaml", {});
+  const Comparison comparison = compare(a, b);
+  const auto error = [&] {
+    try {
+      compare_page(comparison, a, b);
+    } catch (const ConfigError& problem) {
+      return std::string(problem.what());
+    }
+    return std::string("no error");
+  };
+  CHECK(error() == (a / "trace.json").string() + ": error: no such file");
+  write_text(a / "trace.json", trace_of("zb-h1-teaching.yaml"));
+  write_text(b / "trace.json", trace_of("gpt2-124m-straggler.yaml"));
+  const std::string page = compare_page(comparison, a, b);
+  const json data = json::parse(data_of_page(page));
+  CHECK(data.at("comparison") == json::parse(comparison.json));
+  for (const auto& [side, path] : {std::pair("a", a), std::pair("b", b)}) {
+    std::map<int, std::size_t> slices, shown;
+    const json trace = json::parse(text_of(path / "trace.json"));
+    for (const json& event : trace.at("traceEvents"))
+      if (event.at("ph") == "X" && event.at("cat") != "idle") ++slices[event.at("pid")];
+    for (const json& rank : data.at(side).at("ranks"))
+      shown[rank.at("rank")] = rank.at("op").size();
+    CHECK(shown == slices);
+  }
+  CHECK(page == compare_page(comparison, a, b));
+  // Nothing of the data can end its element.
+  CHECK(data_of_page(page).find('<') == std::string::npos);
 }
 
 TEST_CASE("compare: exit codes and the file of --json") {
@@ -193,4 +240,12 @@ TEST_CASE("compare: exit codes and the file of --json") {
   CHECK(code(path + " " + path + " --json " + path + "/difference.json") == 0);
   CHECK(json::parse(text_of(folder.path / "difference.json")).at("schema_version") == 1);
   CHECK(code(path + " " + path + " --json /nowhere/difference.json") == 1);
+  // The page needs the trace.
+  const fs::path out = folder.path / "page";
+  CHECK(code(path + " " + path + " --out " + out.string()) == 2);
+  CHECK(!fs::exists(out));
+  write_text(folder.path / "trace.json", trace_of("gpipe-vs-1f1b.yaml"));
+  CHECK(code(path + " " + path + " --out " + out.string()) == 0);
+  CHECK(text_of(out / "compare.json") == text_of(folder.path / "difference.json"));
+  CHECK(code(path + " " + path + " --out " + path + "/report.json") == 1);
 }

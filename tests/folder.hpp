@@ -43,4 +43,11 @@ inline std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
+// The JSON inside a page.
+inline std::string data_of_page(const std::string& page) {
+  const std::string mark = "id=\"data\">\n";
+  const std::size_t from = page.find(mark) + mark.size();
+  return page.substr(from, page.find("</script>", from) - from);
+}
+
 }  // namespace windtunnel

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "plan/job.hpp"
 #include "plan/plan.hpp"
 #include "unit/model_examples.hpp"
 

@@ -1,5 +1,6 @@
 // The verb `sweep`: what it varies, what it writes, and that nothing stops it.
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -8,6 +9,7 @@
 #include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <set>
 #include <stdexcept>
 #include <thread>
@@ -15,7 +17,9 @@
 #include "catch.hpp"
 #include "commands/cases.hpp"
 #include "commands/csv.hpp"
+#include "commands/progress_bar.hpp"
 #include "commands/sweep.hpp"
+#include "commands/sweep_points.hpp"
 #include "commands/sweep_row.hpp"
 #include "commands/workers.hpp"
 #include "config/config_error.hpp"
@@ -249,13 +253,79 @@ TEST_CASE("sweep: the page shows every row, and text as text") {
   const TemporaryFolder folder("sweep_page");
   sweep({.job = kZeroJob, .vary = {"parallel.zero_stage=1,<script>"}, .out = folder.path});
   const std::string page = text_of(folder.path / "sweep.html");
-  CHECK(page.find("<span>&lt;script&gt;</span>") != std::string::npos);
-  CHECK(page.find("<script>\"") == std::string::npos);
-  CHECK(page.find("got '<script>'") == std::string::npos);
-  std::size_t rows = 0;
-  for (std::size_t at = 0; (at = page.find("<tr>", at)) != std::string::npos; ++at) ++rows;
-  CHECK(rows == 3);
-  CHECK(page.find("http") == page.find("http-equiv"));
+  const json data = json::parse(data_of_page(page));
+  CHECK(data_of_page(page).find('<') == std::string::npos);
+  CHECK(data.at("rows").size() == 2);
+  CHECK(data.at("points").at(1).at("values") == json{"<script>"});
+  CHECK(data.at("points").at(1).at("ran") == false);
+  CHECK(data.at("failures").size() == 1);
+  const Csv csv(folder.path / "sweep.csv");
+  const json& point = data.at("points").at(0);
+  CHECK(point.at("per_s") == csv.number(0, "tokens_per_s"));
+  CHECK(point.at("step_s") == csv.number(0, "step_time_s"));
+  CHECK(point.at("mfu") == csv.number(0, "mfu"));
+  CHECK(point.at("usd") == csv.number(0, "usd_per_million_tokens"));
+  CHECK(point.at("memory") ==
+        csv.number(0, "memory_peak_bytes") / csv.number(0, "memory_capacity_bytes"));
+}
+
+TEST_CASE("sweep: keys that go together make no series of their own") {
+  const CsvRow header = {"gpus",
+                         "parallel.data",
+                         "zero",
+                         "status",
+                         "reason",
+                         "global_batch_samples",
+                         "step_time_s",
+                         "samples_per_s",
+                         "tokens_per_s",
+                         "mfu",
+                         "bubble_fraction",
+                         "memory_peak_bytes",
+                         "memory_capacity_bytes",
+                         "usd_per_step",
+                         "usd_per_million_tokens"};
+  const auto row = [](const char* gpus, const char* data, const char* zero, const char* speed,
+                      const char* usd) {
+    return CsvRow{gpus, data, zero, "ok", "", "64", "1", speed, "", "", "", "", "", usd, ""};
+  };
+  // Doubling the GPUs gives 1.9 and 3.0 times the samples: efficiencies of 95 % and 75 %.
+  const SweepPoints sweep =
+      sweep_points(header, {row("8", "1", "1", "10", "3.2"), row("8", "1", "3", "8", "4"),
+                            row("16", "2", "1", "19", "3.1"), row("16", "2", "3", "16", "4"),
+                            row("32", "4", "1", "30", "3.3"), row("32", "4", "3", "32", "4")});
+  CHECK(sweep.naming == std::vector<std::size_t>{0, 2});
+  REQUIRE(sweep.series.size() == 2);
+  CHECK(sweep.series[0].name == "zero 1");
+  CHECK(sweep.series[0].points == std::vector<std::size_t>{0, 2, 4});
+  CHECK(sweep.series[0].scaling == Scaling::Strong);
+  CHECK(sweep.points[2].efficiency.value() == Approx(0.95));
+  CHECK(sweep.points[4].speed_up.value() == Approx(3.0));
+  CHECK(sweep.series[0].knee == 2);
+  CHECK(!sweep.series[0].is_knee_largest);
+  CHECK(sweep.series[1].knee == 5);
+  CHECK(sweep.series[1].is_knee_largest);
+  CHECK(sweep.cheapest == 2);  // $3.1 a step of 64 samples
+  CHECK(sweep.points[2].usd.value() == Approx(3.1e6 / 64));
+  CHECK(sweep.name_of(2) == "gpus 16, zero 1");
+}
+
+TEST_CASE("sweep: the time that is left counts down between ends, and up when a case is slow") {
+  // 10 cases, 2 of before; 4 ended in 20 s, 5 s each: 4 cases or 20 s are left.
+  SweepProgress progress{.cases = 10, .reused = 2, .done = 6, .now = 20, .last = 20};
+  CHECK(seconds_left(progress) == Approx(20));
+  progress.now = 23;
+  CHECK(seconds_left(progress) == Approx(17));
+  // If a fifth ended at 40 s, 3 more would take 8 s each; and it is 15 s late.
+  progress.now = 40;
+  CHECK(seconds_left(progress) == Approx(24 + 15));
+  CHECK(progress_text(progress) == "[##################............] 6/10 cases, 39 s left");
+  CHECK(progress_text({.cases = 4, .now = 3}) ==
+        "[..............................] 0/4 cases, for 3 s");
+  CHECK(progress_text({.cases = 4, .done = 4, .now = 8, .last = 8}) ==
+        "[##############################] 4/4 cases, 0 s left");
+  CHECK(progress_text({.cases = 3, .done = 1, .now = 400, .last = 400}) ==
+        "[##########....................] 1/3 cases, 13 min left");
 }
 
 TEST_CASE("sweep: a task that dies says why, and the others go on") {
@@ -369,6 +439,45 @@ TEST_CASE("sweep: killed half-way and started again, it writes the same bytes") 
   const std::string csv = text_of(broken / "sweep.csv");
   CHECK(lines_of(csv).size() == 6);
   CHECK(csv == text_of(folder.path / "whole/sweep.csv"));
+}
+
+TEST_CASE("sweep: progress moves on a terminal, also while a case runs, and nowhere else") {
+  const TemporaryFolder folder("sweep_progress");
+  const std::string job = write_job(folder.path);
+  const fs::path pipe = folder.path / "pipe.yaml";
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);  // a case that hangs
+  const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY);
+  REQUIRE(terminal >= 0);
+  REQUIRE(::grantpt(terminal) == 0);
+  REQUIRE(::unlockpt(terminal) == 0);
+  const std::string line = ::ptsname(terminal);
+  const std::string command = "exec '" WINDTUNNEL_PROGRAM "' sweep '" + job +
+                              "' --vary cluster=cluster.yaml," + pipe.string() +
+                              " --jobs 1 --out '" + folder.path.string() + "/out' 2>";
+  const pid_t id = started({"/bin/sh", "-c", command + line});
+  std::string shown;
+  const auto has_ticked = [&] {
+    pollfd readable{terminal, POLLIN, 0};
+    char buffer[4096];
+    if (::poll(&readable, 1, 0) > 0)
+      shown.append(buffer,
+                   std::size_t(std::max<ssize_t>(0, ::read(terminal, buffer, sizeof buffer))));
+    // Two different texts while the second of two cases runs.
+    std::set<std::string> texts;
+    const std::regex text(R"(1/2 cases, [^\r ]+ \w+)");
+    for (std::sregex_iterator i(shown.begin(), shown.end(), text), end; i != end; ++i)
+      texts.insert(i->str());
+    return texts.size() >= 2;
+  };
+  CHECK(comes_true(has_ticked));
+  ::kill(id, SIGKILL);
+  ended(id);
+  ::close(terminal);
+  const std::string quiet = "'" WINDTUNNEL_PROGRAM "' sweep '" + job +
+                            "' --vary batch.global=4,8 --out '" + folder.path.string() +
+                            "/quiet' 2>'" + folder.path.string() + "/errors' >/dev/null";
+  REQUIRE(std::system(quiet.c_str()) == 0);
+  CHECK(text_of(folder.path / "errors").empty());
 }
 
 TEST_CASE("sweep: speed-up, efficiency, knee and the cheapest point") {

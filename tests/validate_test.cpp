@@ -182,7 +182,8 @@ TEST_CASE("MosaicML: fully sharded, gradients reduced in fp32 unless pure") {
   CHECK(job.batch.micro == 16);
   CHECK(job.precision.compute == DType::Bf16);
   CHECK(job.precision.gradients == DType::Fp32);
-  CHECK(job.attention == AttentionKernel::Flash);
+  CHECK(job.attention == AttentionKernel::Flash1);
+  CHECK(job.kernels == Kernels::Eager);
   CHECK(job.recompute == Recompute::Full);
   CHECK_FALSE(job.model.parameters.flag("dropout"));
   CHECK(job.cluster.node_types[0].gpu.name.find("H100") != std::string::npos);
@@ -207,8 +208,8 @@ TEST_CASE("Hagemann: Llama shape, ZeRO-1, the kernel of the row") {
   CHECK(job.parallel.data == 32);
   CHECK(job.precision.gradients == DType::Fp32);
   CHECK(job.recompute == Recompute::Full);
-  CHECK(job.attention == AttentionKernel::Flash);
-  CHECK(job_for("11_hagemann_parallel_layouts", "0073").attention == AttentionKernel::Unfused);
+  CHECK(job.attention == AttentionKernel::Flash1);
+  CHECK(job_for("11_hagemann_parallel_layouts", "0073").attention == AttentionKernel::Eager);
 }
 
 TEST_CASE("rows that state too little are refused with a reason") {

@@ -62,7 +62,7 @@ std::set<std::int64_t> sizes_of(const std::vector<Job>& jobs, const Kind& wanted
     const Plan plan = build_plan(job);
     for (const Program& program : plan.programs)
       for (const Op& op : program.ops)
-        if (op.kind == OpKind::Collective) add(op.group, op.collective, op.bytes);
+        if (op.kind == OpKind::Collective) add(op.group.kind, op.collective, op.bytes);
     for (const Block& block : plan.blocks)
       for (const BlockPiece& piece : block)
         if (const auto* collective = std::get_if<TensorCollective>(&piece.piece.what))

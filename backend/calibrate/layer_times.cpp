@@ -48,7 +48,7 @@ class Stage {
     std::map<LayerIdentity, int> first_alike;
     for (int layer = 0; layer < int(job.model.layers.size()); ++layer)
       alike_.push_back(first_alike.try_emplace(layer_identity(job, layer), layer).first->second);
-    work_ = make_real_work(job, plan, rank, groups_,
+    work_ = make_real_work(job, plan, rank, *device_, groups_,
                            {.seed = kSeed,
                             .optimizer = {},
                             .batches = batches,

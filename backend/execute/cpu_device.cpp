@@ -1,5 +1,6 @@
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include <algorithm>
@@ -29,6 +30,7 @@ class CpuDevice : public Device {
  public:
   CpuDevice(int local_rank, bool pins) : local_rank_(local_rank), pins_(pins) {}
 
+  at::Device place() const override { return at::kCPU; }
   void enter(Stream stream, int) override {
     prctl(PR_SET_TIMERSLACK, 1UL);  // nanoseconds: emulated compute sleeps to a deadline
     if (stream == Stream::Compute && pins_) {
@@ -41,6 +43,11 @@ class CpuDevice : public Device {
   Mark mark() override { return {monotonic_seconds(), nullptr}; }
   void wait(const Mark&) override {}
   double time(const Mark& mark) override { return mark.time; }
+  Bytes peak_memory() const override {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return Bytes(double(usage.ru_maxrss) * 1024);
+  }
 
  private:
   int local_rank_;

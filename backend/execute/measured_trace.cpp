@@ -22,9 +22,9 @@ const Program& program_of(const Plan& plan, int rank) {
 // Members run the same collectives of a group in the same order, so the number tells which ones
 // belong together, also between programs.
 void start_collectives_together(const Plan& plan, Times& times) {
-  std::map<std::tuple<GroupKind, Stream, int, int>, std::vector<OpTime*>> joined;
+  std::map<std::tuple<GroupName, Stream, int, int>, std::vector<OpTime*>> joined;
   for (int rank = 0; rank < plan.grid.size(); ++rank) {
-    std::map<std::pair<GroupKind, Stream>, int> count;
+    std::map<std::pair<GroupName, Stream>, int> count;
     const Program& program = program_of(plan, rank);
     for (std::size_t i = 0; i < program.ops.size(); ++i) {
       const Op& op = program.ops[i];

@@ -49,6 +49,7 @@ struct ParameterStore::State {
   const Job& job;
   const Program& program;
   const RankGrid& grid;
+  Device& device;
   OptimizerSettings settings;
   int zero, shards, shard_index, coordinate_tensor;
   at::ScalarType gradient_type;
@@ -59,10 +60,11 @@ struct ParameterStore::State {
   at::Tensor norm_square;
   int steps = 0;
 
-  State(const Job& j, const Plan& plan, int rank, const OptimizerSettings& s)
+  State(const Job& j, const Plan& plan, int rank, Device& d, const OptimizerSettings& s)
       : job(j),
         program(plan.programs[std::size_t(plan.grid.coordinates(rank).pipeline)]),
         grid(plan.grid),
+        device(d),
         settings(s) {
     const Coordinates at = grid.coordinates(rank);
     zero = job.parallel.zero_stage;
@@ -238,8 +240,8 @@ void ParameterStore::State::for_replicated(const Visit& visit) {
 }
 
 ParameterStore::ParameterStore(const Job& job, const Plan& plan, int rank, const RankLayers& layers,
-                               const OptimizerSettings& settings)
-    : state_(std::make_unique<State>(job, plan, rank, settings)) {
+                               Device& device, const OptimizerSettings& settings)
+    : state_(std::make_unique<State>(job, plan, rank, device, settings)) {
   const at::NoGradGuard no_gradients;
   const auto [first, last] = plan.grid.embedding_ends;
   state_->tied_copy = first != last && plan.grid.coordinates(rank).pipeline == last;
@@ -280,6 +282,7 @@ void ParameterStore::reduce(int op, Group& group) {
     return;
   }
   bucket.reduced = at::empty_like(bucket.shard_gradients);
+  state.device.uses(state.whole_gradients(bucket));
   group.reduce_scatter(bucket.reduced, state.whole_gradients(bucket));
   if (state.zero == 1)
     bucket.gradients.zero_();
@@ -325,6 +328,7 @@ void ParameterStore::release(int first_layer, int end_layer) {
   for (Bucket& bucket : state_->buckets) {
     const int layer = bucket.entries.front().layer;
     if (layer < first_layer || layer >= end_layer) continue;
+    state_->device.uses(bucket.values);
     bucket.values = at::Tensor();
     for (const Entry& entry : bucket.entries)
       at::Tensor(entry.parameter).set_data(at::empty({0}, bucket.shard.options()));
@@ -346,7 +350,7 @@ void ParameterStore::reduce_replicated(int op, Group& tensor) {
   const at::Tensor message = at::cat(parts);
   tensor.all_reduce(message);
   std::int64_t offset = 0;
-  state.for_replicated([&](at::Tensor part) {
+  state.for_replicated([&](const at::Tensor& part) {
     part.copy_(message.narrow(0, offset, part.numel()));
     offset += part.numel();
   });

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backend/comm/group.hpp"
+#include "backend/execute/device.hpp"
 #include "backend/model/layer_module.hpp"
 #include "plan/plan.hpp"
 
@@ -26,9 +27,9 @@ using RankLayers = std::map<int, std::unique_ptr<LayerModule>>;
 class ParameterStore {
  public:
   // Takes the values that the modules have and makes their parameters views of its buckets. Job,
-  // plan and layers must outlive it.
+  // plan, layers and device must outlive it.
   ParameterStore(const Job& job, const Plan& plan, int rank, const RankLayers& layers,
-                 const OptimizerSettings& settings);
+                 Device& device, const OptimizerSettings& settings);
   ~ParameterStore();
   ParameterStore(const ParameterStore&) = delete;
   ParameterStore& operator=(const ParameterStore&) = delete;

@@ -10,8 +10,8 @@ namespace windtunnel {
 
 namespace {
 
-std::set<std::pair<GroupKind, Stream>> collective_groups(const Plan& plan, const Program& program) {
-  std::set<std::pair<GroupKind, Stream>> groups;
+std::set<std::pair<GroupName, Stream>> collective_groups(const Plan& plan, const Program& program) {
+  std::set<std::pair<GroupName, Stream>> groups;
   if (plan.grid.tensor > 1) groups.insert({GroupKind::Tensor, Stream::Compute});
   for (const Op& op : program.ops)
     if (op.kind == OpKind::Collective) groups.insert({op.group, op.stream});
@@ -45,7 +45,7 @@ RankGroups::RankGroups(const Plan& plan, int rank, const Maker& make) {
   std::map<std::string, std::pair<std::vector<int>, std::unique_ptr<Group>*>> groups;
   for (const auto& use : collective_groups(plan, program_of(plan, rank))) {
     const std::vector<int> members = plan.grid.members(use.first, rank);
-    groups[fmt::format("{} {} {}", name_of(kGroupKindNames, use.first),
+    groups[fmt::format("{} {} {}", name_of(kGroupKindNames, use.first.kind),
                        name_of(kStreamNames, use.second), fmt::join(members, "-"))] = {
         members, &collectives_[use]};
   }
@@ -61,8 +61,8 @@ RankGroups::RankGroups(const Plan& plan, int rank, const Maker& make) {
   for (auto& [name, group] : groups) *group.second = make(name, group.first);
 }
 
-Group& RankGroups::group(GroupKind kind, Stream stream) const {
-  const auto found = collectives_.find({kind, stream});
+Group& RankGroups::group(GroupName name, Stream stream) const {
+  const auto found = collectives_.find({name, stream});
   SIM_CHECK(found != collectives_.end(), "a group that the program does not use");
   return *found->second;
 }

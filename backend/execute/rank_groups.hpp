@@ -24,13 +24,13 @@ class RankGroups {
                                                      const std::vector<int>& members)>;
   RankGroups(const Plan& plan, int rank, const Maker& make);
 
-  Group& group(GroupKind kind, Stream stream) const;  // of a collective op, or of a block's pieces
+  Group& group(GroupName name, Stream stream) const;  // of a collective op, or of a block's pieces
   Group* tensor() const;                              // of the blocks; null at tensor degree 1
   Group& sender(const Op& send) const;                // member 0 sends, member 1 receives
   Group& receiver(const Op& receive) const;
 
  private:
-  std::map<std::pair<GroupKind, Stream>, std::unique_ptr<Group>> collectives_;
+  std::map<std::pair<GroupName, Stream>, std::unique_ptr<Group>> collectives_;
   std::map<std::tuple<bool, int, Purpose>, std::unique_ptr<Group>> pairs_;  // sends, peer, purpose
 };
 

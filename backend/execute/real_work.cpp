@@ -58,14 +58,15 @@ void run_beside(const std::function<void()>& first, const std::function<void()>&
 
 class LayeredWork : public RealWork {
  public:
-  LayeredWork(const Job& job, const Plan& plan, int rank, const RankGroups& groups,
+  LayeredWork(const Job& job, const Plan& plan, int rank, Device& device, const RankGroups& groups,
               const RealWorkSettings& settings)
       : job_(job),
         plan_(plan),
         program_(plan.programs[std::size_t(plan.grid.coordinates(rank).pipeline)]),
+        device_(device),
         groups_(groups),
         settings_(settings) {
-    context_.device = settings.device;
+    context_.device = device.place();
     context_.type = scalar_type(job.precision.compute);
     context_.tensor = groups.tensor();
     context_.sequence_parallel = job.parallel.sequence_parallel;
@@ -79,12 +80,12 @@ class LayeredWork : public RealWork {
     }
     first_layer_.push_back(first);
     make_layers(rank);
-    store_ = std::make_unique<ParameterStore>(job, plan, rank, layers_, settings.optimizer);
+    store_ = std::make_unique<ParameterStore>(job, plan, rank, layers_, device, settings.optimizer);
   }
 
   void begin_step() override {
     store_->zero_gradients();
-    loss_ = 0;
+    loss_ = at::Tensor();
     ++step_;
   }
 
@@ -139,7 +140,9 @@ class LayeredWork : public RealWork {
 
   void send(int index) override {
     const Op& op = op_at(index);
-    groups_.sender(op).send(mail_.take(op.purpose, op.stage, op.micro_batch).contiguous(), 1, 0);
+    const at::Tensor message = mail_.take(op.purpose, op.stage, op.micro_batch).contiguous();
+    device_.uses(message);
+    groups_.sender(op).send(message, 1, 0);
   }
 
   void receive(int index) override {
@@ -152,7 +155,7 @@ class LayeredWork : public RealWork {
     mail_.put(op.purpose, op.stage, op.micro_batch, message);
   }
 
-  double loss() const override { return loss_; }
+  double loss() const override { return loss_.defined() ? loss_.item<double>() : 0; }
 
   at::Tensor parameter(int layer, int tensor) override {
     const bool sharded = job_.parallel.zero_stage == 3 && plan_.grid.data > 1;
@@ -231,6 +234,7 @@ class LayeredWork : public RealWork {
     at::Tensor flow;
     if (op.first_layer == first_layer_at(op.stage)) {
       if (op.stage > 0) flow = mail_.take(Purpose::Activation, op.stage - 1, op.micro_batch);
+      if (flow.defined()) device_.uses(flow);
     } else {
       flow = std::move(forward_flow_);
     }
@@ -249,7 +253,8 @@ class LayeredWork : public RealWork {
       flow = output.detach();
     }
     if (is_last(op.end_layer - 1))
-      loss_ += flow.item<double>() / job_.micro_batches();
+      loss_ = loss_.defined() ? loss_ + flow / double(job_.micro_batches())
+                              : flow / double(job_.micro_batches());
     else if (op.end_layer - 1 == last_layer(op.stage))
       mail_.put(Purpose::Activation, op.stage, op.micro_batch, flow);
     else
@@ -264,7 +269,7 @@ class LayeredWork : public RealWork {
     if (op.end_layer - 1 != last_layer(op.stage))
       flow = std::move(backward_flow_);
     else if (!is_last(op.end_layer - 1))
-      flow = mail_.take(Purpose::Gradient, op.stage + 1, op.micro_batch);
+      device_.uses(flow = mail_.take(Purpose::Gradient, op.stage + 1, op.micro_batch));
     for (int layer = op.end_layer; layer-- > op.first_layer;) {
       const LayerTimer timer(*this, layer, halves ? ActionType::I : ActionType::B);
       const auto node = saved_.extract({layer, op.micro_batch});
@@ -321,6 +326,7 @@ class LayeredWork : public RealWork {
   const Job& job_;
   const Plan& plan_;
   const Program& program_;
+  Device& device_;
   const RankGroups& groups_;
   RealWorkSettings settings_;
   LayerContext context_;
@@ -333,20 +339,20 @@ class LayeredWork : public RealWork {
   at::Tensor forward_flow_, backward_flow_;            // between the parts of an action
   Mailbox mail_;
   Seconds recompute_;
-  double loss_ = 0;
+  at::Tensor loss_;  // on the device: reading it would make the host wait
   int step_ = -1;
 };
 
 }  // namespace
 
-std::shared_ptr<RealWork> make_real_work(const Job& job, const Plan& plan, int rank,
+std::shared_ptr<RealWork> make_real_work(const Job& job, const Plan& plan, int rank, Device& device,
                                          const RankGroups& groups,
                                          const RealWorkSettings& settings) {
-  return std::make_shared<LayeredWork>(job, plan, rank, groups, settings);
+  return std::make_shared<LayeredWork>(job, plan, rank, device, groups, settings);
 }
 
 std::string run_complaint(const Job& job) {
-  if (const std::string complaint = model_complaint(job); !complaint.empty()) return complaint;
+  if (std::string complaint = model_complaint(job); !complaint.empty()) return complaint;
   if (job.precision.compute == DType::Fp8 || job.precision.compute == DType::Tf32)
     return fmt::format("the backend computes in fp32, bf16 or fp16, not in {}",
                        name_of(kDTypeNames, job.precision.compute));

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 
+#include "backend/execute/device.hpp"
 #include "backend/execute/parameter_store.hpp"
 #include "backend/execute/rank_groups.hpp"
 #include "backend/execute/rank_work.hpp"
@@ -21,7 +22,6 @@ class RealWork : public RankWork {
 using BatchSource = std::function<MicroBatch(const LayerContext&, int step, int index)>;
 
 struct RealWorkSettings {
-  at::Device device = at::kCPU;
   std::uint64_t seed = 0;
   OptimizerSettings optimizer;
   BatchSource batches;
@@ -29,8 +29,8 @@ struct RealWorkSettings {
   std::function<void(int layer, ActionType pass, Seconds time)> on_layer{};
 };
 
-// Requires run_complaint(job) empty. Job, plan and groups must outlive it.
-std::shared_ptr<RealWork> make_real_work(const Job& job, const Plan& plan, int rank,
+// Requires run_complaint(job) empty. Job, plan, device and groups must outlive it.
+std::shared_ptr<RealWork> make_real_work(const Job& job, const Plan& plan, int rank, Device& device,
                                          const RankGroups& groups,
                                          const RealWorkSettings& settings);
 

@@ -2,12 +2,11 @@
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
+#include "backend/backend_error.hpp"
 #include "backend/execute/emulated_work.hpp"
 #include "backend/execute/machine_description.hpp"
 #include "backend/execute/measured_trace.hpp"
@@ -30,16 +29,32 @@ struct Rank {
   RealWork* real = nullptr;  // null when compute is emulated
 };
 
+// A job for GPUs runs on GPUs; emulated compute runs anywhere.
+std::shared_ptr<Device> device_of(const Job& job, const Place& place) {
+  if (job.compute == ComputeMode::Emulated) return make_cpu_device(place.local_rank, false);
+  if (job.cluster.node_types.front().gpu.arch == "cpu")
+    return make_cpu_device(place.local_rank, true);
+#ifdef WINDTUNNEL_CUDA
+  return make_cuda_device(place.local_rank);
+#else
+  throw BackendError(
+      fmt::format("the job's ranks are GPUs ({}), and this build has no CUDA: build "
+                  "with -DWINDTUNNEL_CUDA=ON, or name a cluster of CPUs",
+                  job.cluster.node_types.front().gpu.name));
+#endif
+}
+
 std::unique_ptr<Rank> make_rank(const Job& job, const Plan& plan, Rendezvous& rendezvous) {
   const Place& place = rendezvous.place();
   const bool emulated = job.compute == ComputeMode::Emulated;
+  std::shared_ptr<Device> device = device_of(job, place);
   auto rank = std::make_unique<Rank>(
       Rank{build_cluster(job.cluster, job.gpus),
            RankGroups(plan, place.rank,
                       [&](const std::string& name, const std::vector<int>& members) {
-                        return rendezvous.group(name, members, at::kCPU);
+                        return rendezvous.group(name, members, device->place());
                       }),
-           make_cpu_device(place.local_rank, !emulated), nullptr, nullptr});
+           device, nullptr, nullptr});
   if (emulated) {
     double slowdown = rank->cluster.gpus[std::size_t(place.rank)].slowdown;
     for (const Straggler& straggler : job.stragglers)
@@ -55,17 +70,11 @@ std::unique_ptr<Rank> make_rank(const Job& job, const Plan& plan, Rendezvous& re
         (std::int64_t(index) * job.parallel.data + at.data) * job.batch.micro;
     return data->micro_batch(context, step, first);
   };
-  const auto real = make_real_work(job, plan, place.rank, rank->groups,
+  const auto real = make_real_work(job, plan, place.rank, *rank->device, rank->groups,
                                    {.seed = kSeed, .optimizer = {}, .batches = batches});
   rank->real = real.get();
   rank->work = real;
   return rank;
-}
-
-Bytes peak_memory() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return Bytes(double(usage.ru_maxrss) * 1024);
 }
 
 // The rank's steps of one attempt: times of all ops of each.
@@ -93,7 +102,7 @@ class Attempts {
         doing_(doing) {
     std::vector<int> all;
     for (int i = 0; i < plan.grid.size(); ++i) all.push_back(i);
-    world_ = rendezvous.group("world barrier", all, at::kCPU);
+    world_ = rendezvous.group("world barrier", all, rank.device->place());
   }
 
   std::vector<OpTime> step() {
@@ -105,11 +114,9 @@ class Attempts {
 
   // As many steps as the slowest rank needs for the least time: all ranks agree on the number.
   int steps_wanted(double seconds_each) {
-    const at::Tensor wanted =
-        at::full({1}, std::max(double(kLeastSteps), std::ceil(kLeastTime.value / seconds_each)),
-                 at::kDouble);
-    std::vector<at::Tensor> all;
-    const at::Tensor whole = at::zeros({world_->size()}, at::kDouble);
+    const at::Tensor wanted = at::full(
+        {1}, std::max(double(kLeastSteps), std::ceil(kLeastTime.value / seconds_each)), options());
+    const at::Tensor whole = at::zeros({world_->size()}, options());
     world_->all_gather(whole, wanted);
     return int(whole.max().item<double>());
   }
@@ -157,6 +164,10 @@ class Attempts {
   void finish() { world_->barrier(); }
 
  private:
+  at::TensorOptions options() const {
+    return at::TensorOptions(at::kDouble).device(rank_.device->place());
+  }
+
   // Ranks leave a barrier one after another. Those of one host have one clock, so they agree on a
   // moment that is near enough to wait for and far enough for all to have heard of it.
   void start_together() {
@@ -164,7 +175,7 @@ class Attempts {
     world_->barrier();
     const Place& place = rendezvous_.place();
     if (place.local_world < place.world) return;
-    const at::Tensor start = at::full({1}, monotonic_seconds() + kAhead, at::kDouble);
+    const at::Tensor start = at::full({1}, monotonic_seconds() + kAhead, options());
     world_->broadcast(start, 0);
     sleep_until(start.item<double>());
   }
@@ -241,7 +252,8 @@ std::optional<MeasuredRun> run_rank(const Job& job, const Plan& plan, Rendezvous
     if (rendezvous.get(verdict) == "quiet") break;
   }
   const std::vector<double> losses = attempts.collected_losses();
-  rendezvous.set(fmt::format("memory {}", me), fmt::format("{:.0f}", peak_memory().value));
+  rendezvous.set(fmt::format("memory {}", me),
+                 fmt::format("{:.0f}", rank->device->peak_memory().value));
   if (me == 0) {
     result->losses = losses;
     for (int i = 0; i < plan.grid.size(); ++i)

@@ -33,6 +33,7 @@ std::vector<Lane> lanes_of(const Program& program) {
     if (op.stream != Stream::Receive) streams[op.stream].ops.push_back(i);
   }
   std::vector<Lane> lanes;
+  lanes.reserve(streams.size() + receives.size());
   for (auto& [stream, lane] : streams) lanes.push_back({stream, 0, std::move(lane.ops)});
   int number = 0;
   for (auto& [sender, lane] : receives)
@@ -155,6 +156,7 @@ class Step {
 std::vector<OpTime> run_step(const Program& program, const std::shared_ptr<RankWork>& work,
                              const std::shared_ptr<Device>& device,
                              const std::function<void(const std::string&)>& doing) {
+  device->begin_step();
   work->begin_step();
   const std::vector<Lane> lanes = lanes_of(program);
   const auto step = std::make_shared<Step>(program, work, device, doing);

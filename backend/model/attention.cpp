@@ -76,8 +76,7 @@ at::Tensor unfused_core(const at::Tensor& q, const at::Tensor& k, const at::Tens
   const at::Tensor values = v.permute({1, 2, 0, 3}).reshape({b * g, s, d});
   const at::Tensor bias = score_bias(q, options);
   const at::Tensor scores = bias.defined() ? at::baddbmm(bias, queries, keys, 1, scale_of(q))
-                                           : at::baddbmm(at::empty({1, 1, 1}, q.options()), queries,
-                                                         keys, 0, scale_of(q));
+                                           : at::bmm(queries * scale_of(q), keys);
   const at::Tensor output = at::bmm(at::softmax(scores, -1), values);
   return output.view({b, g, n, s, d}).permute({3, 0, 1, 2, 4}).reshape({s, b, g * n * d});
 }

@@ -8,9 +8,9 @@
 namespace windtunnel {
 namespace {
 
-class Block : public LayerModule {
+class TransformerBlock : public LayerModule {
  public:
-  Block(const LayerArguments& arguments, const BlockOptions& options)
+  TransformerBlock(const LayerArguments& arguments, const BlockOptions& options)
       : context_(arguments.context), shape_(options.shape) {
     const int ranks = context_.tensor_size();
     kv_heads_ = shape_.kv_heads / ranks;
@@ -177,7 +177,7 @@ BlockShape block_sizes(const Parameters& parameters) {
 
 std::unique_ptr<LayerModule> make_block(const LayerArguments& arguments,
                                         const BlockOptions& options) {
-  return std::make_unique<Block>(arguments, options);
+  return std::make_unique<TransformerBlock>(arguments, options);
 }
 
 std::unique_ptr<LayerModule> make_token_embedding(const LayerArguments& arguments,

@@ -30,7 +30,8 @@ struct Work {
   Flops flops{};
   Bytes bytes{};
   std::int64_t m = 0, n = 0, k = 0, batch = 1;
-  int kernels = 1;  // launches that this work stands for
+  int kernels = 1;        // launches that this work stands for
+  double efficiency = 1;  // of its FLOPs, relative to the kernel that the device's curve is of
   Seconds duration{};
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/check.hpp"
 
@@ -28,13 +29,48 @@ bool is_by_flops(OpClass op) {
   return op == OpClass::Matmul || op == OpClass::Attention || op == OpClass::Convolution;
 }
 
+double ceil_div(double a, double b) {
+  return std::ceil(a / b);
+}
+
+// Parts of a split k each write fp32 sums that one more pass reads.
+Seconds split_time(const GpuSpec& gpu, const Work& work, int split) {
+  if (split == 1) return Seconds(0);
+  const double sums = double(work.batch) * double(work.m) * double(work.n) * split;
+  return Bytes(2 * bytes_of(DType::Fp32) * sums) / gpu.memory_bandwidth;
+}
+
+Seconds tiled_time(const GpuSpec& gpu, const Work& work, FlopRate peak) {
+  constexpr std::array<int, 6> kSplits = {1, 2, 4, 8, 16, 32};
+  constexpr double kShallowest = 256;  // a part of k is at least so deep
+  const GemmTiles& gemm = gpu.gemm;
+  const FlopRate each = peak / gemm.processors;
+  std::optional<Seconds> best;
+  for (const GemmTiles::Tile& tile : gemm.tiles)
+    for (const auto& [m, n] : {std::pair(tile.m, tile.n), std::pair(tile.n, tile.m)})
+      for (const int split : kSplits) {
+        const double depth = ceil_div(double(work.k), split);
+        if (split > 1 && depth < kShallowest) break;
+        const double tiles =
+            ceil_div(double(work.m), m) * ceil_div(double(work.n), n) * double(work.batch) * split;
+        const Flops wave(2.0 * m * n * (depth + gemm.fill));
+        const Seconds time = gemm.latency +
+                             ceil_div(tiles, gemm.processors) * (wave / (each * tile.efficiency)) +
+                             split_time(gpu, work, split);
+        best = best ? std::min(*best, time) : time;
+      }
+  return *best;
+}
+
 Seconds compute_time(const GpuSpec& gpu, const Work& work, DType type) {
   if (work.flops.value <= 0) return Seconds(0);
   const auto& peak = gpu.peak[static_cast<std::size_t>(type)];
   SIM_CHECK(peak.has_value(),
             gpu.name + " has no peak for " + std::string(name_of(kDTypeNames, type)));
+  if (work.m > 0 && !gpu.gemm.tiles.empty()) return tiled_time(gpu, work, *peak);
   const double size = is_by_flops(work.op) ? work.flops.value : work.bytes.value;
-  return work.flops / (*peak * curve(gpu, work.op).at(size / work.kernels));
+  const double efficiency = curve(gpu, work.op).at(size / work.kernels) * work.efficiency;
+  return work.flops / (*peak * efficiency);
 }
 
 Seconds memory_time(const GpuSpec& gpu, const Work& work) {

@@ -23,6 +23,21 @@ struct EfficiencyCurve {
   double at(double size) const;
 };
 
+// How a library cuts C[m,n] into tiles, one for each processor at a time: the GEMMs of a GPU by
+// shape. `efficiency` is the part of a processor's peak that the main loop of such a tile reaches.
+// A wave of tiles costs `fill` steps of k besides its own (first operands, writing C), a GEMM
+// `latency` besides its waves. Tiles may lie either way round.
+struct GemmTiles {
+  struct Tile {
+    int m = 0, n = 0;
+    double efficiency = 1;
+  };
+  int processors = 0;  // streaming multiprocessors
+  double fill = 0;
+  Seconds latency;
+  std::vector<Tile> tiles;  // empty: matmuls follow the efficiency curve
+};
+
 struct GpuSpec {
   std::string name;
   std::string source;
@@ -31,12 +46,16 @@ struct GpuSpec {
   Rate memory_bandwidth;                                         // datasheet
   std::array<std::optional<FlopRate>, kDTypeNames.size()> peak;  // dense, by DType
   std::array<EfficiencyCurve, kOpClassNames.size()> efficiency;  // by OpClass; Fixed has none
-  Seconds launch_overhead;                                       // per kernel
+  GemmTiles gemm;
+  Seconds launch_overhead;  // of the stream, per kernel
   std::optional<Watts> tdp;
 };
 
 // Roofline with efficiencies: kernels * launch + max(flops / (peak * e), bytes / (bandwidth *
-// e_bytes)). `e` is the curve of the operation's class; e_bytes the Elementwise curve (for
+// e_bytes)). A matmul on a GPU with tiles takes the fastest of them, k split in up to 32 parts, and
+// a convolution as the GEMM of its shape:
+//   latency + ceil(tiles / processors) * 2 m' n' (k' + fill) / (peak / processors * e).
+// Elsewhere `e` is the curve of the operation's class; e_bytes the Elementwise curve (for
 // Optimizer and Embedding their own). Curves are read at the size of one kernel: a work of 10
 // kernels has kernels of a tenth of its FLOPs and bytes. A Fixed work takes its duration. Requires
 // a peak for `type` when flops > 0.

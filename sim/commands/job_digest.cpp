@@ -5,6 +5,7 @@
 #include "commands/files.hpp"
 #include "config/config_error.hpp"
 #include "config/yaml_file.hpp"
+#include "interchange/chakra.hpp"
 
 namespace windtunnel {
 namespace {
@@ -29,6 +30,12 @@ void add_named_files(Digest& digest, const YamlNode& node, int depth) {
   std::error_code ignored;
   // A model may be the folder of its config.json.
   if (fs::is_directory(path, ignored)) path /= "config.json";
+  for (int rank = 0;; ++rank) {  // the traces of a recorded step have a common prefix
+    const auto trace = content_of(chakra_file(path.string(), rank));
+    if (!trace) break;
+    if (rank == 0) digest.add(content_of(chakra_groups_file(path.string())).value_or(""));
+    digest.add(*trace);
+  }
   if (fs::is_regular_file(path, ignored))
     add_file(digest, path.lexically_normal().string(), {}, node.overrides, depth + 1);
 }

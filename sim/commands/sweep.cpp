@@ -1,18 +1,16 @@
 #include "commands/sweep.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <optional>
 
 #include "commands/cases.hpp"
 #include "commands/files.hpp"
 #include "commands/job_digest.hpp"
 #include "commands/journal.hpp"
+#include "commands/progress_bar.hpp"
 #include "commands/ranks.hpp"
 #include "commands/sweep_page.hpp"
 #include "commands/sweep_row.hpp"
@@ -23,43 +21,6 @@
 
 namespace windtunnel {
 namespace {
-
-// A bar with the time that is left, on a terminal only.
-class ProgressBar {
- public:
-  ProgressBar(bool is_shown, std::size_t cases, std::size_t done)
-      : is_shown_(is_shown && isatty(STDERR_FILENO) != 0),
-        cases_(cases),
-        at_start_(done),
-        start_(std::chrono::steady_clock::now()) {}
-  ~ProgressBar() {
-    if (is_shown_) fmt::print(stderr, "\r{:70}\r", "");
-  }
-  ProgressBar(const ProgressBar&) = delete;
-  ProgressBar& operator=(const ProgressBar&) = delete;
-
-  void show(std::size_t done) const {
-    if (!is_shown_ || cases_ == 0) return;
-    constexpr std::size_t kColumns = 30;
-    const std::size_t filled = kColumns * done / cases_;
-    std::string left;
-    if (done > at_start_) {
-      const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start_;
-      const double each = spent.count() / double(done - at_start_);
-      const double seconds = each * double(cases_ - done);
-      left = seconds < 100 ? fmt::format(", {:.0f} s left", seconds)
-                           : fmt::format(", {:.0f} min left", seconds / 60);
-    }
-    fmt::print(stderr, "\r[{}{}] {}/{} cases{}   ", std::string(filled, '#'),
-               std::string(kColumns - filled, '.'), done, cases_, left);
-    std::fflush(stderr);
-  }
-
- private:
-  bool is_shown_;
-  std::size_t cases_, at_start_;
-  std::chrono::steady_clock::time_point start_;
-};
 
 // One row on its way from the process that made it: what it was made from, and the row.
 struct Result {
@@ -197,7 +158,7 @@ void Sweep::run(const std::vector<std::size_t>& mine) {
   const bool is_alone = ranks_.size() == 1;
   const int most = options_.workers > 0 ? options_.workers : is_alone ? available_cores() : 1;
   Workers workers(most, [this](std::size_t index) { return packed(result_of(index)); });
-  const ProgressBar progress(is_first(), cases_.size(), done_);
+  ProgressBar progress(is_first(), cases_.size(), done_);
   std::size_t next = 0;
   const auto has_more = [&] {
     return workers.is_busy() || (next < mine.size() && problem_.empty()) ||
@@ -212,7 +173,8 @@ void Sweep::run(const std::vector<std::size_t>& mine) {
     }
     progress.show(done_);
     constexpr int kPoll = 5;  // ms between looks for what other ranks sent
-    for (const Workers::Ended& ended : workers.wait(is_alone ? -1 : kPoll))
+    const int patience = !is_alone ? kPoll : progress.is_shown() ? ProgressBar::kTick : -1;
+    for (const Workers::Ended& ended : workers.wait(patience))
       record(ended.completed ? unpacked(ended.text) : crashed(ended.index, ended.text));
     while (const auto sent = ranks_.receive()) record(unpacked(*sent));
   }
@@ -235,11 +197,11 @@ SweepOutcome Sweep::outcome() {
   const std::vector<CsvRow> all = rows();
   outcome.all_invalid = std::all_of(all.begin(), all.end(),
                                     [&](const CsvRow& row) { return row[status] == kInvalid; });
-  const SweepTable table = sweep_table(axes_, cases_, header(), all);
-  outcome.text = to_text(table);
+  const SweepPoints points = sweep_points(header(), all);
+  outcome.text = to_text(sweep_table(points));
   const std::string title = "Sweep of " + std::filesystem::path(options_.job).stem().string();
   // The page first: whoever waits for sweep.csv finds both.
-  outcome.problem = replace_file(options_.out / "sweep.html", sweep_page(title, table));
+  outcome.problem = replace_file(options_.out / "sweep.html", sweep_page(title, points));
   if (outcome.problem.empty()) outcome.problem = replace_file(options_.out / "sweep.csv", csv);
   return outcome;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -121,8 +122,10 @@ std::size_t column_of(const std::vector<std::string>& columns, std::string_view 
 }
 
 std::optional<double> number_in(const std::string& field) {
-  if (field.empty()) return std::nullopt;
-  return std::strtod(field.c_str(), nullptr);
+  char* end = nullptr;
+  const double number = std::strtod(field.c_str(), &end);
+  const bool is_number = !field.empty() && *end == '\0' && std::isfinite(number);
+  return is_number ? std::optional(number) : std::nullopt;
 }
 
 CsvRow failed_row(std::string_view status, std::string_view reason,

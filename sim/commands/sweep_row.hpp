@@ -22,7 +22,7 @@ std::vector<std::string> sweep_columns(const std::vector<std::string>& keys);
 
 // The last column of that name: a varied key of the same name stands before it.
 std::size_t column_of(const std::vector<std::string>& columns, std::string_view name);
-// The number in a field; nothing if the field is empty.
+// The number in a field; nothing if the field holds none.
 std::optional<double> number_in(const std::string& field);
 
 struct SweepJob {

@@ -4,16 +4,11 @@
 #include <string>
 #include <vector>
 
-#include "commands/cases.hpp"
 #include "commands/csv.hpp"
+#include "commands/sweep_points.hpp"
 
 namespace windtunnel {
 
-// Speed-up is throughput over that of the first row that ran. Where `gpus` is varied, rows that
-// differ in other axes are series of their own, each with its own first row, and efficiency is
-// throughput per GPU over that of the first row: for strong scaling (the batch stays) the speed-up
-// over the factor of GPUs, for weak scaling (the batch grows with them) the step time of the first
-// row over this one's. The knee is the largest number of GPUs with an efficiency of at least 80 %.
 struct SweepTable {
   std::vector<std::string> titles;
   std::vector<CsvRow> rows;           // a cell below each title, "-" where there is nothing
@@ -21,9 +16,10 @@ struct SweepTable {
   std::vector<std::string> findings;  // what the numbers mean, the knee, the cheapest point
 };
 
-SweepTable sweep_table(const std::vector<Axis>& axes, const std::vector<SweepCase>& cases,
-                       const std::vector<std::string>& header, const std::vector<CsvRow>& rows);
+SweepTable sweep_table(const SweepPoints& sweep);
 
 std::string to_text(const SweepTable& table);
+// The same words on the page and on pictures.
+std::string_view name_of(Scaling scaling);  // "weak scaling: the batch grows with the GPUs"
 
 }  // namespace windtunnel

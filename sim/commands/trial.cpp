@@ -63,7 +63,7 @@ Trace prediction(const Trial& trial) {
 
 std::string write_prediction(const Trial& trial, const Trace& trace, const Report& report) {
   const fs::path folder = trial.folder / "predicted";
-  const std::string problem = write_outputs(folder, trial.job, trial.plan, trace, report);
+  std::string problem = write_outputs(folder, trial.job, trial.plan, trace, report);
   if (!problem.empty()) return problem;
   const Json json = {{"job", trial.file},
                      {"date", utc_now()},
@@ -84,7 +84,7 @@ std::string run_measured(const Trial& trial, const TrialOptions& options) {
 
 // The measured ranks below the predicted ones, in one trace.
 std::string both_timelines(const Trial& trial) {
-  constexpr int kSecondRun = 1 << 20;  // above every rank
+  constexpr int kSecondRun = 1 << 20;  // above every process of the first
   const auto events = [&](const char* side) {
     const auto text = content_of(trial.folder / side / "trace.json");
     Json json = Json::parse(text.value_or("{}"));

@@ -19,7 +19,7 @@ std::string kind_of(const Op& op) {
     case OpKind::Collective:
       return fmt::format("{}, {} of {} over {}", name_of(kPurposeNames, op.purpose),
                          name_of(kCollectiveKindNames, op.collective),
-                         readable(op.bytes.value, "B"), name_of(kGroupKindNames, op.group));
+                         readable(op.bytes.value, "B"), name_of(kGroupKindNames, op.group.kind));
     case OpKind::Send:
       return fmt::format("send {}, {}", name_of(kPurposeNames, op.purpose),
                          readable(op.bytes.value, "B"));

@@ -40,8 +40,8 @@ std::string write_all(const fs::path& folder, const Validation& validation,
       {"rows.csv", rows_csv(validation)},
       {"summary.csv", summary_csv(tables)},
       {"summary.json", summary_json(tables)},
-      {"scatter.svg", scatter_svg(validation)},
-      {"errors.svg", histogram_svg(validation)},
+      {"scatter.svg", svg(scatter_picture(validation))},
+      {"errors.svg", svg(histogram_picture(validation))},
   }};
   for (const auto& [name, content] : files)
     if (std::string problem = replace_file(folder / name, content); !problem.empty())
@@ -62,7 +62,9 @@ ValidateOutcome validate(const ValidateOptions& options) {
   if (!split)
     throw ConfigError(
         fmt::format("--split {}: error: expected test, calibrate or all", options.split));
-  const Rules rules = load_rules(rules_path(options));
+  Rules rules = load_rules(rules_path(options));
+  if (options.zero_shot)
+    for (Rule& framework : rules.sections["frameworks"]) framework.values.erase("host");
   const int workers = options.workers > 0 ? options.workers : available_cores();
   const Validation validation = validated(options.files, rules, *split, workers);
   const std::vector<TableSummary> tables = summaries(validation);

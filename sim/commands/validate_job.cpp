@@ -308,10 +308,11 @@ std::string Mapping::execution() {
     attention = (*framework_)["attention"];
     if (!is_images_) assume("attention " + attention);
   }
-  const bool is_flash = contains(attention, "yes") || contains(attention, "flash") ||
-                        contains(attention, "Flash") || contains(attention, "FA");
-  text += fmt::format("attention: {}\n", is_flash ? "flash" : "unfused");
-  for (const char* key : {"data_parallel", "pipeline_transfer"})
+  const Rule& core = rule("attention", attention);
+  text += fmt::format("attention: {}\n", core["attention"]);
+  const std::string kernels = core["kernels"].empty() ? (*framework_)["kernels"] : core["kernels"];
+  if (!kernels.empty()) text += fmt::format("kernels: {}\n", kernels);
+  for (const char* key : {"data_parallel", "pipeline_transfer", "gradient_accumulation", "host"})
     if (const std::string value = (*framework_)[key]; !value.empty())
       text += fmt::format("{}: {}\n", key, value);
   if (is_images_) text += "optimizer: sgd\ngradient_clipping: false\n";

@@ -6,35 +6,25 @@
 #include <array>
 #include <cmath>
 
+#include "commands/plot_look.hpp"
+
 namespace windtunnel {
 namespace {
 
-constexpr double kPlot = 560, kLeft = 70, kTop = 40, kLegend = 260, kBottom = 60;
+constexpr double kPlot = 560, kLeft = 70, kTop = 46, kLegend = 290, kBottom = 60;
 
-std::string line(double x1, double y1, double x2, double y2, std::string_view style) {
-  return fmt::format("<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\" {}/>\n", x1, y1,
-                     x2, y2, style);
-}
-
-std::string label(double x, double y, std::string_view anchor, std::string_view text) {
-  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n", x, y, anchor,
-                     text);
-}
-
-std::string opened(double width, double height, std::string_view title) {
-  return fmt::format(
-             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{1}\" "
-             "viewBox=\"0 0 {0} {1}\" font-family=\"sans-serif\" font-size=\"12\">\n"
-             "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
-             width, height) +
-         label(kLeft, kTop - 16, "start", title);
-}
-
-// Hues that stay apart for neighbours.
-std::string colour(std::size_t index) {
+// Hues that stay apart for neighbours, of HSL with a saturation of 70 %.
+Colour hue_of(std::size_t index) {
   constexpr int kGolden = 137, kCircle = 360;
-  const int hue = int(index) * kGolden % kCircle;
-  return fmt::format("hsl({},70%,{}%)", hue, index % 2 == 0 ? 40 : 55);
+  constexpr double kSaturation = 0.7, kSextants = 6, kMost = 255, kOpacity = 0.6;
+  const double lightness = index % 2 == 0 ? 0.4 : 0.55;
+  const double chroma = kSaturation * std::min(lightness, 1 - lightness);
+  const auto channel = [&](double shift) {
+    const double at = std::fmod(double(int(index) * kGolden % kCircle) / 60 + shift, kSextants);
+    const double part = std::clamp(std::min(2 * at - 3, 9 - 2 * at), -1.0, 1.0);
+    return std::uint8_t(std::lround(kMost * (lightness - chroma * part)));
+  };
+  return {channel(0), channel(4), channel(2), kOpacity};
 }
 
 // Powers of ten that hold all the times.
@@ -57,42 +47,44 @@ Axis10 axis_of(const Validation& validation) {
 
 }  // namespace
 
-std::string scatter_svg(const Validation& validation) {
+Picture scatter_picture(const Validation& validation) {
   const Axis10 axis = axis_of(validation);
-  std::string svg = opened(kLeft + kPlot + kLegend, kTop + kPlot + kBottom,
-                           "Predicted against published seconds per iteration");
+  Picture picture{kLeft + kPlot + kLegend, kTop + kPlot + kBottom};
+  const Pen pen{picture};
+  pen.title(14, 24, "Predicted against published seconds per iteration");
   const auto x = [&](double seconds) { return kLeft + axis.at(seconds); };
   const auto y = [&](double seconds) { return kTop + kPlot - axis.at(seconds); };
-  for (int power = axis.low; power <= axis.high; ++power) {
-    const double tick = std::pow(10.0, power);
-    svg += line(x(tick), kTop, x(tick), kTop + kPlot, "stroke=\"#ddd\"");
-    svg += line(kLeft, y(tick), kLeft + kPlot, y(tick), "stroke=\"#ddd\"");
-    svg += label(x(tick), kTop + kPlot + 18, "middle", fmt::format("{:g}", tick));
-    svg += label(kLeft - 8, y(tick) + 4, "end", fmt::format("{:g}", tick));
-  }
-  svg += line(kLeft, kTop + kPlot, kLeft + kPlot, kTop, "stroke=\"black\"");
-  svg += label(kLeft + kPlot / 2, kTop + kPlot + 42, "middle", "published, s");
-  svg += fmt::format(
-      "<text transform=\"translate(18,{:.1f}) rotate(-90)\" "
-      "text-anchor=\"middle\">predicted, s</text>\n",
-      kTop + kPlot / 2);
+  const auto label = [](double seconds) { return fmt::format("{:g}", seconds); };
+  std::vector<double> ticks;
+  for (int power = axis.low; power <= axis.high; ++power) ticks.push_back(std::pow(10.0, power));
+  pen.axis_below(kTop + kPlot, kTop, ticks, x, label);
+  pen.axis_left(kLeft, kLeft + kPlot, ticks, y, label);
+  pen.line(kLeft, kTop + kPlot, kLeft + kPlot, kTop, "--ink");
+  pen.text(kLeft + kPlot / 2, kTop + kPlot + 42, "published, s", Anchor::Middle);
+  picture.add(Text{.x = 18,
+                   .y = kTop + kPlot / 2,
+                   .text = "predicted, s",
+                   .anchor = Anchor::Middle,
+                   .is_upwards = true,
+                   .colour = page_colour("--ink")});
   int shown = 0;
   for (std::size_t table = 0; table < validation.tables.size(); ++table) {
-    std::string dots;
-    for (const ValidatedRow& row : validation.rows)
-      if (row.is_timed() && row.table == validation.tables[table])
-        dots += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2.5\"/>\n",
-                            x(row.pair().published), y(row.pair().predicted));
-    if (dots.empty()) continue;
-    const double at = kTop + 16.0 * shown++;
-    svg += fmt::format("<g fill=\"{}\" fill-opacity=\"0.6\">\n{}", colour(table), dots);
-    svg += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"5\"/>\n", kLeft + kPlot + 20, at);
-    svg += "</g>\n" + label(kLeft + kPlot + 32, at + 4, "start", validation.tables[table]);
+    const Colour colour = hue_of(table);
+    bool is_seen = false;
+    for (const ValidatedRow& row : validation.rows) {
+      if (!row.is_timed() || row.table != validation.tables[table]) continue;
+      picture.add(Disc{{x(row.pair().published), y(row.pair().predicted)}, 2.5, colour, 0, "row"});
+      is_seen = true;
+    }
+    if (!is_seen) continue;
+    const double at = kTop + 18.0 * shown++;
+    picture.add(Disc{{kLeft + kPlot + 20, at}, 5, colour});
+    pen.text(kLeft + kPlot + 32, at + 4, validation.tables[table]);
   }
-  return svg + "</svg>\n";
+  return picture;
 }
 
-std::string histogram_svg(const Validation& validation) {
+Picture histogram_picture(const Validation& validation) {
   // Bins of 5 %, and one more on each side for all that lies beyond.
   constexpr int kBins = 42;
   constexpr double kBin = 0.05, kFirst = -1.05, kHeight = 300;
@@ -102,25 +94,25 @@ std::string histogram_svg(const Validation& validation) {
       ++counts[std::size_t(
           std::clamp(int(std::floor((row.pair().error() - kFirst) / kBin)), 0, kBins - 1))];
   const int most = std::max(1, *std::max_element(counts.begin(), counts.end()));
-  std::string svg = opened(kLeft + kPlot + 30, kTop + kHeight + kBottom,
-                           "Rows by error (predicted / published - 1), bins of 5 %");
-  const double width = kPlot / kBins;
+  Picture picture{kLeft + kPlot + 30, kTop + kHeight + kBottom};
+  const Pen pen{picture};
+  pen.title(14, 24, "Rows by error (predicted / published - 1), bins of 5 %");
+  const double width = kPlot / kBins, bottom = kTop + kHeight;
+  pen.axis_left(
+      kLeft, kLeft + kPlot, round_ticks(0, most, 5),
+      [&](double count) { return bottom - kHeight * count / most; },
+      [](double count) { return fmt::format("{:g}", count); });
   for (int bin = 0; bin < kBins; ++bin) {
     const double height = kHeight * counts[std::size_t(bin)] / most;
-    svg += fmt::format(
-        "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" "
-        "fill=\"steelblue\"><title>{}</title></rect>\n",
-        kLeft + width * bin, kTop + kHeight - height, width - 1, height, counts[std::size_t(bin)]);
+    picture.add(Rectangle{kLeft + width * bin, bottom - height, width - 1, height,
+                          page_colour("--okabe-blue"), Hatch::None, "bin"});
   }
-  svg += line(kLeft, kTop + kHeight, kLeft + kPlot, kTop + kHeight, "stroke=\"black\"");
-  for (int percent = -100; percent <= 100; percent += 50) {
-    const double at = kLeft + width * (percent / 100.0 - kFirst) / kBin;
-    svg += line(at, kTop + kHeight, at, kTop + kHeight + 5, "stroke=\"black\"");
-    svg += label(at, kTop + kHeight + 20, "middle", fmt::format("{} %", percent));
-  }
-  svg += label(kLeft - 8, kTop + 10, "end", fmt::format("{}", most));
-  svg += label(kLeft - 8, kTop + kHeight, "end", "0");
-  return svg + "</svg>\n";
+  pen.axis_below(
+      bottom, bottom, {-1, -0.5, 0, 0.5, 1},
+      [&](double error) { return kLeft + width * (error - kFirst) / kBin; },
+      [](double error) { return fmt::format("{:g} %", 100 * error); });
+  pen.line(kLeft, bottom, kLeft + kPlot, bottom, "--ink");
+  return picture;
 }
 
 }  // namespace windtunnel

@@ -1,15 +1,14 @@
-// Predicted against published, as SVG.
+// Predicted against published, as pictures.
 #pragma once
 
-#include <string>
-
 #include "commands/validate_run.hpp"
+#include "pictures/picture.hpp"
 
 namespace windtunnel {
 
 // Seconds on two logarithmic axes, one colour a table.
-std::string scatter_svg(const Validation& validation);
+Picture scatter_picture(const Validation& validation);
 // How many rows have which relative error.
-std::string histogram_svg(const Validation& validation);
+Picture histogram_picture(const Validation& validation);
 
 }  // namespace windtunnel

@@ -13,16 +13,17 @@ struct Section {
   std::vector<std::string_view> keys;  // besides match, reason and note
 };
 
-const std::array<Section, 9>& known_sections() {
-  static const std::array<Section, 9> sections = {{
+const std::array<Section, 10>& known_sections() {
+  static const std::array<Section, 10> sections = {{
       {"gpus", {"node", "gpu", "types", "fabric", "set"}},
       {"fabrics", {"nics", "rate", "channels", "channel", "fabric"}},
       {"frameworks",
        {"name", "gradients", "pads", "data_parallel", "pipeline_transfer", "attention",
-        "sequence_parallel", "zero_stage", "fsdp"}},
+        "sequence_parallel", "zero_stage", "fsdp", "gradient_accumulation", "kernels", "host"}},
       {"models", {"family", "model", "extra", "images", "ungated"}},
       {"schedules", {"schedule"}},
       {"recompute", {"recompute"}},
+      {"attention", {"attention", "kernels"}},
       {"precisions", {"type"}},
       {"flags", {}},
       {"notes", {}},

@@ -65,8 +65,9 @@ void check_gpus(const YamlMap& map, const Job& job) {
       place(map, {"price"})
           .fail(fmt::format("the price is for nodes of {} GPUs, but the node '{}' has {}",
                             job.price->gpus_per_node, used.name, used.gpus));
-    // Times of a synthetic model do not depend on the GPU.
-    if (used.gpu.peak[type] || job.model.family->name == "synthetic") continue;
+    // Times of a synthetic model or a recording do not depend on the GPU.
+    const std::string_view family = job.model.family->name;
+    if (used.gpu.peak[type] || family == "synthetic" || family == "recorded") continue;
     std::string known;
     for (std::size_t i = 0; i < kDTypeNames.size(); ++i)
       if (used.gpu.peak[i]) known += fmt::format("{}{}", known.empty() ? "" : ", ", kDTypeNames[i]);
@@ -109,7 +110,13 @@ void check_batch(const YamlMap& map, const Job& job) {
                           job.micro_batches(), job.parallel.virtual_stages, kMostActions));
 }
 
+bool has_schedule_file(const YamlMap& map) {
+  const YamlValue value = place(map, {"schedule"});
+  return value.is(YamlNode::Kind::Map) && !is_root(YamlMap(value));
+}
+
 void check_schedule_limits(const YamlMap& map, const Job& job) {
+  if (has_schedule_file(map)) return;
   const ScheduleFamily* schedule = find_schedule(job.schedule);
   const Parallelism& parallel = job.parallel;
   const std::string why =
@@ -165,6 +172,12 @@ void check_slice(const YamlMap& map, const Job& job) {
 
 }  // namespace
 
+void check_recorded_job(const YamlMap& map, const Job& job) {
+  check_ranks(map, job);
+  check_gpus(map, job);
+  check_price(map, job);
+}
+
 void check_job(const YamlMap& map, Job& job) {
   check_ranks(map, job);
   check_gpus(map, job);
@@ -174,6 +187,8 @@ void check_job(const YamlMap& map, Job& job) {
   check_schedule_limits(map, job);
   resolve_layers(map, job);
   check_slice(map, job);
+  if (has_schedule_file(map))
+    job.schedule_of_file = read_schedule_file(place(map, {"schedule", "file"}), job);
 }
 
 }  // namespace windtunnel

@@ -9,5 +9,7 @@ namespace windtunnel {
 // Fails at the value that is most likely wrong. Fills in `layers_per_stage` if the file leaves it
 // out.
 void check_job(const YamlMap& map, Job& job);
+// The same of a job whose step is recorded, which has no layout, batch or schedule.
+void check_recorded_job(const YamlMap& map, const Job& job);
 
 }  // namespace windtunnel

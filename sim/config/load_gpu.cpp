@@ -14,9 +14,37 @@ QuantityKind size_kind(OpClass op) {
   return by_flops ? QuantityKind::FlopCount : QuantityKind::ByteSize;
 }
 
-EfficiencyCurve read_curve(YamlMap map, OpClass op) {
+// [m, n, efficiency]
+GemmTiles::Tile read_tile(const YamlValue& value) {
+  constexpr std::int64_t kLargestTile = 1024;
+  const std::vector<YamlValue> items = value.items();
+  if (items.size() != 3) value.fail("expected [m, n, efficiency]");
+  return {int(items[0].integer(1, kLargestTile)), int(items[1].integer(1, kLargestTile)),
+          items[2].proportion()};
+}
+
+// A matmul by the shape of its tiles, instead of a curve.
+GemmTiles read_gemm(YamlMap& map) {
+  constexpr std::int64_t kMostProcessors = 1 << 16;
+  GemmTiles gemm;
+  gemm.processors = int(map.at("processors").integer(1, kMostProcessors));
+  gemm.fill = double(map.at("fill").integer(0, kMostProcessors));
+  gemm.latency = Seconds(map.at("latency").quantity(QuantityKind::Duration, true));
+  const YamlValue tiles = map.at("tiles");
+  map.at("source").text();
+  map.finish();
+  for (const YamlValue& tile : tiles.items()) gemm.tiles.push_back(read_tile(tile));
+  if (gemm.tiles.empty()) tiles.fail("expected at least one tile");
+  return gemm;
+}
+
+EfficiencyCurve read_curve(YamlMap map, OpClass op, GpuSpec& gpu) {
   EfficiencyCurve curve;
   curve.source = map.at("source").text();
+  if (op == OpClass::Matmul && map.find("tiles")) {
+    gpu.gemm = read_gemm(map);
+    return curve;
+  }
   const YamlValue points = map.at("points");
   map.finish();
   for (const YamlValue& point : points.items()) {
@@ -61,7 +89,7 @@ GpuSpec read_gpu(YamlMap map) {
   YamlMap curves = efficiency.map();
   for (std::size_t i = 0; i < kOpClassNames.size(); ++i)
     if (OpClass(i) != OpClass::Fixed)
-      gpu.efficiency[i] = read_curve(curves.at(kOpClassNames[i]).map(), OpClass(i));
+      gpu.efficiency[i] = read_curve(curves.at(kOpClassNames[i]).map(), OpClass(i), gpu);
   curves.finish();
   return gpu;
 }

@@ -1,9 +1,11 @@
 // One training job. What its values must satisfy together is in job_checks.cpp.
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 #include "config/job_checks.hpp"
 #include "config/loaders.hpp"
+#include "interchange/chakra.hpp"
 #include "schedules/schedule.hpp"
 
 namespace windtunnel {
@@ -118,6 +120,14 @@ void read_stragglers(const YamlValue& list, Job& job) {
   }
 }
 
+Host read_host(YamlMap map) {
+  Host host;
+  host.kernel = Seconds(map.at("kernel").quantity(QuantityKind::Duration, true));
+  host.collective = Seconds(map.at("collective").quantity(QuantityKind::Duration, true));
+  map.finish();
+  return host;
+}
+
 // How the step runs on one rank.
 void read_execution(YamlMap& map, Job& job) {
   if (const auto value = map.find("recompute"))
@@ -129,6 +139,10 @@ void read_execution(YamlMap& map, Job& job) {
   if (const auto value = map.find("optimizer"))
     job.optimizer = value->one_of<OptimizerKind>(kOptimizerKindNames);
   if (const auto value = map.find("gradient_clipping")) job.gradient_clipping = value->flag();
+  if (const auto value = map.find("kernels")) job.kernels = value->one_of<Kernels>(kKernelsNames);
+  if (const auto value = map.find("gradient_accumulation"))
+    job.accumulation = value->one_of<GradientAccumulation>(kGradientAccumulationNames);
+  if (const auto value = map.find("host")) job.host = read_host(value->map());
   job.data_parallel.no_sync = job.parallel.zero_stage < 2;
   if (const auto value = map.find("data_parallel"))
     read_data_parallel(value->map(), job.data_parallel);
@@ -180,6 +194,17 @@ void read_job_profile(const YamlValue& value, Job& job) {
     job.cluster.communication.cpu_seconds_per_byte = *job.profile->cpu_seconds_per_byte;
 }
 
+// A row of the table, or {file: FILE}, which is read when layout and batch are known to be right.
+void read_schedule(const YamlValue& value, Job& job) {
+  if (!value.is(YamlNode::Kind::Map)) {
+    job.schedule = row_of(schedule_table(), value).name;
+    return;
+  }
+  YamlMap map = value.map();
+  job.schedule = std::filesystem::path(map.at("file").text()).filename().string();
+  map.finish();
+}
+
 Model read_job_model(const YamlValue& value) {
   if (value.is(YamlNode::Kind::Map)) return read_model(value.map(), "inline");
   return read_named(value, FileKind::Model, [&](const YamlMap& map) {
@@ -189,7 +214,34 @@ Model read_job_model(const YamlValue& value) {
 
 }  // namespace
 
+namespace {
+
+// A recorded step: every rank its own program, on the cluster that the file names.
+Job read_recorded_job(YamlMap map, const std::string& name) {
+  Job job;
+  job.name = name;
+  const YamlValue traces = map.at("chakra");
+  traces.text();  // nothing of the files can be overridden
+  const std::string prefix = named_path(traces);
+  job.model = build_model(std::filesystem::path(prefix).filename().string(), recorded_family(), {});
+  job.cluster = read_named(map.at("cluster"), FileKind::Cluster, read_cluster);
+  job.gpus = int(map.at("gpus").integer(1, kMostRanks));
+  job.parallel.pipeline = job.gpus;
+  job.schedule = "recorded";
+  job.optimizer = OptimizerKind::None;
+  read_simulation(map, job);
+  map.finish();
+  check_recorded_job(map, job);
+  ChakraTraces read = read_chakra(prefix, job.gpus);
+  if (!read.problem.empty()) throw ConfigError(std::move(read.problem));
+  job.recorded = std::move(read.plan);
+  return job;
+}
+
+}  // namespace
+
 Job read_job(YamlMap map, const std::string& name) {
+  if (map.has("chakra")) return read_recorded_job(std::move(map), name);
   Job job;
   job.name = name;
   job.model = read_job_model(map.at("model"));
@@ -203,7 +255,7 @@ Job read_job(YamlMap map, const std::string& name) {
   const auto precision = needs_precision ? map.at("precision") : map.find("precision");
   if (precision) job.precision = read_precision(*precision);
   const auto schedule = job.parallel.pipeline > 1 ? map.at("schedule") : map.find("schedule");
-  if (schedule) job.schedule = row_of(schedule_table(), *schedule).name;
+  if (schedule) read_schedule(*schedule, job);
   read_execution(map, job);
   read_simulation(map, job);
   read_run(map, job);

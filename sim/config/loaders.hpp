@@ -37,6 +37,8 @@ Model checked_model(YamlMap& map, const std::string& name, const ModelFamily& fa
 // Larger than any dimension of a model; products of dimensions below it stay within 64 bits.
 constexpr std::int64_t kLargestDimension = 1 << 22;
 Job read_job(YamlMap map, const std::string& name);
+// The schedule in the CSV file that the value names. The job's layout and batch are checked.
+Schedule read_schedule_file(const YamlValue& value, const Job& job);
 
 // The value at the end of a chain of keys, or as far as the chain exists: where a message about a
 // combination of values points.

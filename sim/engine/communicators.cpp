@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <set>
 #include <unordered_map>
 
@@ -15,7 +16,9 @@ Communicators::Communicators(const Plan& plan, const Cluster& cluster,
     : plan_(plan), cluster_(cluster), measured_(measured) {
   SIM_CHECK(plan.grid.size() <= int(cluster.gpus.size()), "fewer GPUs than ranks");
   collect_uses();
-  for (int kind = 0; kind < int(kGroupKindNames.size()); ++kind) lay_group_kind(GroupKind(kind));
+  std::set<GroupName> names;
+  for (const CollectiveUse& use : uses) names.insert(use.group);
+  for (const GroupName& name : names) lay_groups(name);
   lay_pairs();
 }
 
@@ -25,7 +28,7 @@ void Communicators::collect_uses() {
     for (const Op& op : program.ops)
       if (op.kind == OpKind::Collective) {
         distinct.insert({op.group, op.collective, op.bytes});
-        if (op.stream != Stream::Compute) beside_compute_[std::size_t(op.group)] = true;
+        if (op.stream != Stream::Compute) beside_compute_[std::size_t(op.group.kind)] = true;
       }
   for (const Block& block : plan_.blocks)
     for (const BlockPiece& piece : block)
@@ -43,17 +46,19 @@ int Communicators::use_index(const CollectiveUse& use) const {
   return found->second;
 }
 
-// Every group of this kind, each once, with the cost of every use on it.
-void Communicators::lay_group_kind(GroupKind kind) {
+// Every group of this name, each once, with the cost of every use on it.
+void Communicators::lay_groups(GroupName name) {
   std::vector<int> used;
   for (int use = 0; use < int(uses.size()); ++use)
-    if (uses[std::size_t(use)].group == kind) used.push_back(use);
-  if (used.empty()) return;
-  std::vector<int>& group_of = group_of_rank_[std::size_t(kind)];
+    if (uses[std::size_t(use)].group == name) used.push_back(use);
+  std::vector<int>& group_of = group_of_rank_[name];
   group_of.assign(std::size_t(plan_.grid.size()), -1);
-  for (int rank = 0; rank < plan_.grid.size(); ++rank) {
+  std::vector<int> ranks(std::size_t(plan_.grid.size()));
+  std::iota(ranks.begin(), ranks.end(), 0);
+  if (name.kind == GroupKind::Listed) ranks = plan_.grid.listed[std::size_t(name.listed)];
+  for (const int rank : ranks) {
     if (group_of[std::size_t(rank)] >= 0) continue;
-    const std::vector<int> members = plan_.grid.members(kind, rank);
+    const std::vector<int> members = plan_.grid.members(name, rank);
     const int group = groups_++;
     for (const int member : members) group_of[std::size_t(member)] = group;
     costs_.emplace_back();
@@ -64,8 +69,8 @@ void Communicators::lay_group_kind(GroupKind kind) {
 
 const CollectiveCost& Communicators::cost(int rank, int use) const {
   static const CollectiveCost nothing;
-  const GroupKind kind = uses[std::size_t(use)].group;
-  const auto& costs = costs_[std::size_t(group_of_rank_[std::size_t(kind)][std::size_t(rank)])];
+  const std::vector<int>& group_of = group_of_rank_.at(uses[std::size_t(use)].group);
+  const auto& costs = costs_[std::size_t(group_of[std::size_t(rank)])];
   const auto found = costs.find(use);
   return found == costs.end() ? nothing : found->second;
 }
@@ -77,8 +82,8 @@ int Communicators::pair(int sender, int to_pipeline) const {
 }
 
 bool Communicators::contains(const Communicator& communicator, int rank) const {
-  const GroupKind kind = types[std::size_t(communicator.type)].group;
-  return group_of_rank_[std::size_t(kind)][std::size_t(rank)] == communicator.group;
+  const GroupName name = types[std::size_t(communicator.type)].group;
+  return group_of_rank_.at(name)[std::size_t(rank)] == communicator.group;
 }
 
 std::vector<Round> Communicators::rounds(int communicator, Bytes size) const {
@@ -172,7 +177,7 @@ int Communicators::find_or_lay(const CollectiveUse& use, const std::string& algo
     types.push_back({.group = use.group,
                      .kind = use.kind,
                      .algorithm = algorithm,
-                     .beside_compute = beside_compute_[std::size_t(use.group)]});
+                     .beside_compute = beside_compute_[std::size_t(use.group.kind)]});
     type = types.end() - 1;
   }
   Communicator communicator{int(type - types.begin()), group, members, {}};
@@ -206,7 +211,7 @@ CollectiveCost Communicators::cost_of(const CollectiveUse& use, const std::vecto
   const CommunicationModel model = cluster_.spec.communication.model;
   const bool by_nccl = model == CommunicationModel::Nccl && use.kind != CollectiveKind::AllToAll;
   const MeasuredCurve* curve =
-      measured_.collective(use.group, use.kind, shape.size(), shape.nodes());
+      measured_.collective(use.group.kind, use.kind, shape.size(), shape.nodes());
   CollectiveCost cost = curve     ? cost_by_measurement(use, *curve, members, shape, group)
                         : by_nccl ? cost_by_nccl(use, members, shape, group)
                                   : cost_by_links(use, members, shape, group);

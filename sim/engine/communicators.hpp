@@ -49,7 +49,7 @@ struct CollectiveCost {
 
 // A distinct collective of the plan.
 struct CollectiveUse {
-  GroupKind group = GroupKind::Data;
+  GroupName group = GroupKind::Data;
   CollectiveKind kind = CollectiveKind::AllReduce;
   Bytes size;
   auto operator<=>(const CollectiveUse&) const = default;
@@ -62,7 +62,7 @@ class Communicators {
 
   struct Type {
     bool pair = false;
-    GroupKind group = GroupKind::Data;
+    GroupName group = GroupKind::Data;
     CollectiveKind kind = CollectiveKind::AllReduce;
     std::string algorithm;
     int from = 0, to = 0;  // pipeline coordinates of a pair
@@ -88,7 +88,7 @@ class Communicators {
 
  private:
   void collect_uses();
-  void lay_group_kind(GroupKind kind);
+  void lay_groups(GroupName name);
   void lay_pairs();
   int lay(int type, int group, const std::vector<int>& members, const Group& shape);
   CollectiveCost cost_of(const CollectiveUse& use, const std::vector<int>& members, int group);
@@ -113,7 +113,7 @@ class Communicators {
   std::array<bool, kGroupKindNames.size()> beside_compute_{};
   std::map<std::pair<int, int>, int> pair_index_;  // sender, pipeline coordinate of the receiver
   std::map<std::tuple<int, std::string, CollectiveKind>, int> laid_;  // group, algorithm, kind
-  std::array<std::vector<int>, kGroupKindNames.size()> group_of_rank_;
+  std::map<GroupName, std::vector<int>> group_of_rank_;
   std::vector<std::map<int, CollectiveCost>> costs_;  // by group: use -> cost
   int groups_ = 0;
 };

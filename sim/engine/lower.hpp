@@ -1,10 +1,16 @@
 // Lowering: a block's layer operations become durations and collectives on one kind of GPU.
+//
+// The host issues kernels in order and never waits for them, the GPU runs them in order: a kernel
+// starts when the one before has ended and it has been issued. With the GPU free at g and the host
+// at h, a run of kernels therefore ends at max(g + compute, h + late), and the host is free at
+// h + host. Such runs compose.
 #pragma once
 
 #include <vector>
 
 #include "cluster/cluster.hpp"
 #include "engine/communicators.hpp"
+#include "plan/job.hpp"
 #include "plan/measured_times.hpp"
 #include "plan/plan.hpp"
 
@@ -16,11 +22,15 @@ struct Segment {
   int use = -1;       // index into Communicators::uses; -1: no collective
   Seconds compute;    // runs beside the collective if there is one, so the longer of the two counts
   Seconds recompute;  // part of `compute` that runs forward work again
+  Seconds host;       // issuing all of it, the collective first
+  Seconds late;
 };
 
-// `slowdown` multiplies every kernel's time. Where a layer's pass was measured, its kernels share
-// the measured time as the model divides it, so that they sum to it; the optimizer likewise.
+// `slowdown` multiplies every kernel's time on the GPU. Where a layer's pass was measured, its
+// kernels share the measured time as the model divides it, so that they sum to it, and the host's
+// part is in it; the optimizer likewise.
 std::vector<Segment> lower(const Block& block, DType type, const GpuSpec& gpu, double slowdown,
-                           const MeasuredTimes& measured, const Communicators& communicators);
+                           const Host& host, const MeasuredTimes& measured,
+                           const Communicators& communicators);
 
 }  // namespace windtunnel

@@ -16,14 +16,20 @@ namespace {
 enum class Event : std::uint8_t {
   CopiesDone,    // a: rank
   ComputeDone,   // a: rank
+  Issued,        // a: rank
   StepLatency,   // a: channel
   FlowDone,      // a: channel
   SendLatency,   // a: transfer
   TransferDone,  // a: transfer
+  Begin,         // a: rank and op of a stream without order
 };
 
 Token token_of(Event event, std::size_t index) {
   return (Token(event) << 56) | Token(index);
+}
+constexpr int kOpBits = 32;
+Token token_of_op(int rank, int op) {
+  return token_of(Event::Begin, (std::size_t(rank) << kOpBits) | std::size_t(op));
 }
 
 bool is_send_stream(Stream stream) {
@@ -40,11 +46,13 @@ struct RankState {
   std::vector<int> posted;                    // by queue of receives: how many are posted
   Seconds computed;                           // in compute ops that have ended
   Seconds copying;  // core time that communication has taken: the next compute op is late by it
+  std::map<int, Seconds> wanted;  // receives of the Transfers stream that wait for their message
   // The compute op under way.
   int op = -1;
   std::size_t segment = 0;
   int pending = 0;  // parts of the segment that have not ended
   Seconds segment_start, communication, recompute;
+  Seconds host;  // when the host has issued everything up to now
 };
 
 // The collective under way on a channel.
@@ -94,7 +102,9 @@ class Machine {
   int next_op(int rank, Stream stream);
 
   void begin_compute(int rank, int op);
+  Seconds walk(const MergedBlock& merged, Seconds start, RankState& state) const;
   void begin_segment(int rank);
+  void join_segment(int rank);
   void part_done(int rank);
 
   void join(int rank, int op, int use);
@@ -168,8 +178,11 @@ Trace Machine::run() {
     for (int rank = 0; rank < int(ranks_.size()); ++rank)
       for (int queue = 0; queue < int(index_of(rank).queues.size()); ++queue)
         post(rank, queue, input_.communication.receives_ahead);
-  for (int rank = 0; rank < int(ranks_.size()); ++rank)
+  for (int rank = 0; rank < int(ranks_.size()); ++rank) {
     for (std::size_t stream = 0; stream < kStreams; ++stream) advance(rank, Stream(stream));
+    for (const int op : index_of(rank).order[std::size_t(Stream::Transfers)])
+      if (index_of(rank).waits[std::size_t(op)] == 0) due_.push_back(token_of_op(rank, op));
+  }
   const auto drain = [this] {
     while (!due_.empty()) {
       const Token token = due_.front();
@@ -214,6 +227,9 @@ void Machine::handle(Token token) {
     case Event::ComputeDone:
       part_done(int(index));
       return;
+    case Event::Issued:
+      join_segment(int(index));
+      return;
     case Event::StepLatency:
       start_flows(int(index));
       return;
@@ -235,6 +251,9 @@ void Machine::handle(Token token) {
       deliver(transfer);
       return;
     }
+    case Event::Begin:
+      begin(int(index >> kOpBits), int(index & ((std::size_t(1) << kOpBits) - 1)));
+      return;
   }
 }
 
@@ -264,7 +283,8 @@ void Machine::carry(int path, Bytes bytes, Seconds start, Seconds end) {
 
 // Starts the next op of a stream if the stream is free and nothing is missing.
 void Machine::advance(int rank, Stream stream) {
-  if (stream == Stream::Receive) return;  // messages come as they are sent
+  // Messages come as they are sent; what has no order is begun by what it waits for.
+  if (stream == Stream::Receive || stream == Stream::Transfers) return;
   RankState& state = ranks_[std::size_t(rank)];
   if (state.busy[std::size_t(stream)]) return;
   const int op = next_op(rank, stream);
@@ -298,13 +318,17 @@ void Machine::begin(int rank, int op) {
       begin_compute(rank, op);
       return;
     case OpKind::Collective:
+      if (what.stream == Stream::Compute) ranks_[std::size_t(rank)].host += input_.collective_issue;
       join(rank, op, input_.communicators.use_index({what.group, what.collective, what.bytes}));
       return;
     case OpKind::Send:
       begin_send(rank, op);
       return;
     case OpKind::Receive:  // on an in-order stream: holds it until the message is there
-      if (ranks_[std::size_t(rank)].arrived[std::size_t(op)]) finish(rank, op, network_.now());
+      if (ranks_[std::size_t(rank)].arrived[std::size_t(op)])
+        finish(rank, op, network_.now());
+      else if (what.stream == Stream::Transfers)
+        ranks_[std::size_t(rank)].wanted[op] = network_.now();
       return;
   }
 }
@@ -326,7 +350,8 @@ void Machine::finish(int rank, int op, Seconds start) {
   const Stream stream = op_at(rank, op).stream;
   RankState& state = ranks_[std::size_t(rank)];
   record(rank, op, start);
-  if (stream != Stream::Receive) {
+  // A blocking receive is one that the host waits for too.
+  if (stream != Stream::Receive && stream != Stream::Transfers) {
     state.busy[std::size_t(stream)] = false;
     ++state.position[std::size_t(stream)];
   }
@@ -342,8 +367,13 @@ void Machine::release_dependents(int rank, int op) {
 // One of the things that an op waits for is there.
 void Machine::satisfy_one(int rank, int op) {
   if (--ranks_[std::size_t(rank)].waits[std::size_t(op)] > 0) return;
+  const Stream stream = op_at(rank, op).stream;
   set_ready(rank, op);
-  advance(rank, op_at(rank, op).stream);
+  // Not at once: a chain of ops that take no time is as deep as it is long.
+  if (stream == Stream::Transfers)
+    due_.push_back(token_of_op(rank, op));
+  else
+    advance(rank, stream);
 }
 
 void Machine::set_ready(int rank, int op) {
@@ -358,6 +388,7 @@ void Machine::begin_compute(int rank, int op) {
   state.op = op;
   state.segment = 0;
   state.communication = state.recompute = Seconds(0);
+  state.host += index_of(rank).issued_before[std::size_t(op)] * input_.collective_issue;
   const std::size_t block = std::size_t(op_at(rank, op).block);
   const RunnableBlock& runnable = input_.blocks[std::size_t(rank)][block];
   const Seconds copying = std::exchange(state.copying, Seconds(0));
@@ -368,13 +399,32 @@ void Machine::begin_compute(int rank, int op) {
       begin_segment(rank);
     return;
   }
-  state.communication = runnable.merged->communication;
-  state.recompute = runnable.merged->recompute;
-  state.pending = 1;
+  const MergedBlock& merged = *runnable.merged;
+  state.recompute = merged.recompute;
+  state.communication = merged.communication;
   const Seconds begin = network_.now() + copying;
-  for (const auto& [path, bytes] : runnable.merged->carried)
-    carry(path, bytes, begin, begin + runnable.merged->total);
-  later(copying + runnable.merged->total, token_of(Event::ComputeDone, std::size_t(rank)));
+  const Seconds total = merged.segments ? walk(merged, begin, state) : merged.total;
+  state.pending = 1;
+  for (const auto& [path, bytes] : merged.carried) carry(path, bytes, begin, begin + total);
+  later(copying + total, token_of(Event::ComputeDone, std::size_t(rank)));
+}
+
+// What begin_segment to part_done do for each segment, without events.
+Seconds Machine::walk(const MergedBlock& merged, Seconds start, RankState& state) const {
+  Seconds now = start;
+  state.communication = Seconds(0);
+  for (std::size_t i = 0; i < merged.segments->size(); ++i) {
+    const Segment& segment = (*merged.segments)[i];
+    const Seconds computed = std::max(now + segment.compute, state.host + segment.late);
+    Seconds end = computed;
+    if (segment.use >= 0)
+      end = std::max(end,
+                     std::max(now, state.host + input_.collective_issue) + merged.collectives[i]);
+    state.host += segment.host;
+    state.communication += end - computed;
+    now = end;
+  }
+  return now - start;
 }
 
 void Machine::begin_segment(int rank) {
@@ -383,19 +433,32 @@ void Machine::begin_segment(int rank) {
   const std::vector<Segment>& segments = *input_.blocks[std::size_t(rank)][block].segments;
   state.segment_start = network_.now();
   state.pending = 1;  // the kernels; they may take no time
-  Seconds compute;
+  Seconds compute, issue;
   int use = -1;
   if (state.segment < segments.size()) {
     const Segment& segment = segments[state.segment];
     const double factor = noise(rank, state.op, state.segment);
-    compute = segment.compute * factor;
+    compute =
+        std::max(segment.compute * factor, state.host + segment.late * factor - network_.now());
+    issue = state.host + input_.collective_issue - network_.now();
+    state.host += segment.host;
     state.recompute += segment.recompute * factor;
     use = segment.use;
     if (use >= 0) ++state.pending;
     state.communication -= compute;  // what the segment takes beyond its kernels is communication
   }
   later(compute, token_of(Event::ComputeDone, std::size_t(rank)));
-  if (use >= 0) join(rank, state.op, use);
+  if (use < 0) return;
+  if (issue.value > 0)
+    network_.after(issue, token_of(Event::Issued, std::size_t(rank)));
+  else
+    join(rank, state.op, use);
+}
+
+void Machine::join_segment(int rank) {
+  const RankState& state = ranks_[std::size_t(rank)];
+  const std::size_t block = std::size_t(op_at(rank, state.op).block);
+  join(rank, state.op, (*input_.blocks[std::size_t(rank)][block].segments)[state.segment].use);
 }
 
 void Machine::part_done(int rank) {
@@ -576,10 +639,14 @@ void Machine::deliver(const Transfer& transfer) {
   const Op& receive = op_at(transfer.receiver, transfer.receive);
   charge_copies(transfer.rank, receive.bytes / 2, transfer.start, transfer.sender_computed);
   charge_copies(transfer.receiver, receive.bytes / 2, transfer.start, transfer.receiver_computed);
+  receiver.arrived[std::size_t(transfer.receive)] = true;
   if (receive.stream == Stream::Receive) {
     finish(transfer.receiver, transfer.receive, transfer.start);
+  } else if (receive.stream == Stream::Transfers) {
+    const auto wanted = receiver.wanted.find(transfer.receive);
+    if (wanted != receiver.wanted.end())
+      finish(transfer.receiver, transfer.receive, std::max(transfer.start, wanted->second));
   } else {
-    receiver.arrived[std::size_t(transfer.receive)] = true;
     const auto& order = index_of(transfer.receiver).order[std::size_t(receive.stream)];
     const int position = receiver.position[std::size_t(receive.stream)];
     const bool waiting = receiver.busy[std::size_t(receive.stream)] &&
@@ -588,9 +655,7 @@ void Machine::deliver(const Transfer& transfer) {
       finish(transfer.receiver, transfer.receive,
              std::max(transfer.start, receiver.started[std::size_t(receive.stream)]));
   }
-  finish(transfer.rank, transfer.op,
-         ranks_[std::size_t(transfer.rank)]
-             .started[std::size_t(op_at(transfer.rank, transfer.op).stream)]);
+  finish(transfer.rank, transfer.op, transfer.start);
 }
 
 // ---- rendezvous ---------------------------------------------------------------------------------

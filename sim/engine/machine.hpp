@@ -18,7 +18,11 @@ namespace windtunnel {
 // A block as one span: exact when its collectives have their links for themselves and their members
 // run in lockstep.
 struct MergedBlock {
-  Seconds total, communication, recompute;
+  Seconds total, communication, recompute;  // with a host that is always ahead
+  // Where the host issues slowly: the segments, walked when the block begins, and how long the
+  // collective of each takes.
+  const std::vector<Segment>* segments = nullptr;
+  std::vector<Seconds> collectives;
   std::vector<std::pair<int, Bytes>> carried;  // by its collectives: path and bytes
 };
 
@@ -39,6 +43,7 @@ struct MachineInput {
       class_share;      // by path: bytes on all links of a class per byte of a flow
   bool rounds = false;  // run collectives round by round
   std::optional<Noise> noise;
+  Seconds collective_issue;  // of a collective that is an op by itself
   std::function<void(const Progress&)> on_progress;
 };
 

@@ -1,16 +1,22 @@
 #include "engine/program_index.hpp"
 
+#include <utility>
+
 namespace windtunnel {
 
 ProgramIndex::ProgramIndex(const Program& program)
     : waits(program.ops.size()),
+      issued_before(program.ops.size()),
       dependents(program.ops.size()),
       place_in_queue(program.ops.size()) {
   std::map<std::pair<int, Purpose>, int> queue_of;
+  int beside = 0;  // collectives since the last compute op
   for (int i = 0; i < int(program.ops.size()); ++i) {
     const Op& op = program.ops[std::size_t(i)];
     order[std::size_t(op.stream)].push_back(i);
     waits[std::size_t(i)] = int(op.after.size());
+    if (op.kind == OpKind::Collective && op.stream != Stream::Compute) ++beside;
+    if (op.kind == OpKind::Compute) issued_before[std::size_t(i)] = std::exchange(beside, 0);
     for (const int before : op.after) dependents[std::size_t(before)].push_back(i);
     if (op.kind == OpKind::Send) sends[message_of(op)] = i;
     if (op.kind != OpKind::Receive) continue;

@@ -19,8 +19,9 @@ inline Message message_of(const Op& op) {
 struct ProgramIndex {
   std::array<std::vector<int>, kStreams> order;  // by stream: ops in program order
   std::vector<int> waits;                        // by op: how many ops it waits for
-  std::vector<std::vector<int>> dependents;      // by op: ops that wait for it
-  std::map<Message, int> sends, receives;        // ops
+  std::vector<int> issued_before;  // by op: collectives beside compute since the last compute op
+  std::vector<std::vector<int>> dependents;  // by op: ops that wait for it
+  std::map<Message, int> sends, receives;    // ops
   // The receives beside compute from one peer in one direction, in program order, which is the
   // order in which compute needs them.
   std::vector<std::vector<int>> queues;

@@ -95,7 +95,7 @@ void merge_equal_paths(std::vector<std::pair<int, Bytes>>& carried) {
 
 std::optional<MergedBlock> merge(const std::vector<Segment>& segments, int rank,
                                  const Communicators& communicators, const Layout& layout,
-                                 const std::vector<bool>& mergeable) {
+                                 const std::vector<bool>& mergeable, const Host& host) {
   MergedBlock block;
   for (const Segment& segment : segments) {
     Seconds collective;
@@ -108,34 +108,37 @@ std::optional<MergedBlock> merge(const std::vector<Segment>& segments, int rank,
     }
     const Seconds exposed = std::max(Seconds(0), collective - segment.compute);
     block.total += segment.compute + exposed;
+    block.collectives.push_back(collective);
     block.communication += exposed;
     block.recompute += segment.recompute;
   }
   merge_equal_paths(block.carried);
+  if (host.sets()) block.segments = &segments;
   return block;
 }
 
 // Blocks lowered once for each kind of GPU and slowdown.
 class LoweredBlocks {
  public:
-  LoweredBlocks(const Plan& plan, const Cluster& cluster, const MeasuredTimes& measured,
+  LoweredBlocks(const Plan& plan, const Cluster& cluster, const Conditions& conditions,
                 const Communicators& communicators)
-      : plan_(plan), cluster_(cluster), measured_(measured), communicators_(communicators) {}
+      : plan_(plan), cluster_(cluster), conditions_(conditions), communicators_(communicators) {}
 
   const std::vector<Segment>& at(const Layout::Rank& rank, int block) {
     const int node = cluster_.gpus[std::size_t(rank.rank)].node;
     const int type = cluster_.spec.type_of_node[std::size_t(node)];
     const auto [found, is_new] = known_.try_emplace({block, type, rank.slowdown});
     if (is_new)
-      found->second = lower(plan_.blocks[std::size_t(block)], plan_.type,
-                            cluster_.gpu_spec(rank.rank), rank.slowdown, measured_, communicators_);
+      found->second =
+          lower(plan_.blocks[std::size_t(block)], plan_.type, cluster_.gpu_spec(rank.rank),
+                rank.slowdown, conditions_.host, conditions_.measured, communicators_);
     return found->second;
   }
 
  private:
   const Plan& plan_;
   const Cluster& cluster_;
-  const MeasuredTimes& measured_;
+  const Conditions& conditions_;
   const Communicators& communicators_;
   std::map<std::tuple<int, int, double>, std::vector<Segment>> known_;
 };
@@ -198,7 +201,7 @@ Trace simulate(const Plan& plan, const Cluster& cluster, const Conditions& condi
                                                                           : Wires::Shared;
   const Layout layout = lay_out(plan, cluster, communicators, alike, slowdown, wires);
 
-  LoweredBlocks lowered(plan, cluster, conditions.measured, communicators);
+  LoweredBlocks lowered(plan, cluster, conditions, communicators);
   MachineInput input{.plan = plan,
                      .communication = cluster.spec.communication,
                      .communicators = communicators,
@@ -207,6 +210,7 @@ Trace simulate(const Plan& plan, const Cluster& cluster, const Conditions& condi
                      .class_share = class_shares(cluster, layout),
                      .rounds = fidelity == Fidelity::Rounds,
                      .noise = conditions.noise,
+                     .collective_issue = conditions.host.collective,
                      .on_progress = conditions.on_progress};
   for (const Layout::Rank& rank : layout.ranks) {
     std::vector<RunnableBlock>& blocks = input.blocks.emplace_back(plan.blocks.size());
@@ -215,7 +219,7 @@ Trace simulate(const Plan& plan, const Cluster& cluster, const Conditions& condi
       blocks[std::size_t(block)].segments = &segments;
       if (merges)
         blocks[std::size_t(block)].merged =
-            merge(segments, rank.rank, communicators, layout, mergeable);
+            merge(segments, rank.rank, communicators, layout, mergeable, conditions.host);
     }
   }
   const auto network = conditions.network == NetworkKind::SimGrid

@@ -28,6 +28,7 @@ struct Conditions {
   NetworkKind network = NetworkKind::SimGrid;
   std::vector<Straggler> stragglers;
   std::optional<Noise> noise;
+  Host host{};
   MeasuredTimes measured{};
   std::function<void(const Progress&)> on_progress{};  // called now and then; may be empty
 };
@@ -35,6 +36,7 @@ inline Conditions conditions_of(const Job& job) {
   return {.fidelity = job.fidelity,
           .stragglers = job.stragglers,
           .noise = job.noise,
+          .host = job.host,
           .measured = measured_times(job)};
 }
 

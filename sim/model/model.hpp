@@ -20,8 +20,16 @@ namespace windtunnel {
 
 enum class Recompute { None, Selective, Full };
 inline constexpr std::array<std::string_view, 3> kRecomputeNames = {"none", "selective", "full"};
-enum class AttentionKernel { Unfused, Flash };
-inline constexpr std::array<std::string_view, 2> kAttentionKernelNames = {"unfused", "flash"};
+// Whether a chain of elementwise operators (RMSNorm, rotary positions, SwiGLU) is one kernel, or a
+// kernel for each operator as in eager PyTorch; or the norms alone are one.
+enum class Kernels { Fused, FusedNorm, Eager };
+inline constexpr std::array<std::string_view, 3> kKernelsNames = {"fused", "fused_norm", "eager"};
+// Eager: a kernel for every operator around the softmax. Unfused: one kernel for the scaled and
+// masked softmax (Megatron-LM). Flash: FlashAttention-2, which a GPU's attention curve is of;
+// Flash1 its first version.
+enum class AttentionKernel { Eager, Unfused, Flash, Flash1 };
+inline constexpr std::array<std::string_view, 4> kAttentionKernelNames = {"eager", "unfused",
+                                                                          "flash", "flash1"};
 
 struct Tensor {
   std::string name;
@@ -47,6 +55,7 @@ struct Slice {
   DType type = DType::Bf16;
   AttentionKernel attention = AttentionKernel::Unfused;
   Recompute recompute = Recompute::None;
+  Kernels kernels = Kernels::Fused;
 };
 
 // A collective of the tensor-parallel group inside a layer. Size as collectives/ counts it. With
@@ -96,6 +105,8 @@ struct ModelFamily {
 };
 std::span<const ModelFamily> model_families();
 const ModelFamily* find_model_family(std::string_view name);  // null if there is none
+// Of a step that was recorded elsewhere: no layers, no parameters. Not a row of the table.
+const ModelFamily& recorded_family();
 
 struct Model {
   std::string name;

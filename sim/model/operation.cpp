@@ -45,10 +45,20 @@ Operation convolution_operation(const GemmNames& names, const Convolution& shape
   Work work = {.op = OpClass::Convolution};
   work.flops = Flops(2 * out * double(shape.in_channels) * kernel);
   work.bytes = Bytes(bytes_of(type) * (in + out + weights));
+  // As an implicit GEMM: images' points x channels, over the window and the other channels.
+  const auto as_gemm = [&work](double m, double n, double k) {
+    work.m = std::int64_t(m);
+    work.n = std::int64_t(n);
+    work.k = std::int64_t(k);
+    return work;
+  };
+  const double points = out / double(shape.out_channels);
+  const double from = double(shape.in_channels), to = double(shape.out_channels);
   Operation op;
-  op.forward = {{names.forward, work}};
-  if (has_input_gradient) op.backward_input = {{names.input_gradient, work}};
-  op.backward_weight = {{names.weight_gradient, work}};
+  op.forward = {{names.forward, as_gemm(points, to, from * kernel)}};
+  if (has_input_gradient)
+    op.backward_input = {{names.input_gradient, as_gemm(points, from, to * kernel)}};
+  op.backward_weight = {{names.weight_gradient, as_gemm(to, from * kernel, points)}};
   op.backward = op.backward_input;
   append(op.backward, op.backward_weight);
   op.saved = Bytes(activation_bytes(type) * in);

@@ -2,8 +2,8 @@
 // pass and what it counts for MFU. A layer is a list of operations in forward order.
 //
 // Bytes: every operand is read or written once; what stays in cache from one kernel to the next is
-// not modelled. Biases ride in the GEMMs (forward and weight-gradient epilogues, as cuBLASLt and
-// TransformerEngine do). Statistics of norms and gradients of their scales are too small to count.
+// not modelled. Biases ride in the GEMMs or the next kernel (forward); their gradients are sums
+// over dY, a kernel each. Statistics of norms and gradients of their scales are too small to count.
 // Kernels: the launches of an eager framework with the usual fusions, named at each operation.
 #pragma once
 

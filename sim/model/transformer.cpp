@@ -25,19 +25,15 @@ Piece collective(std::string_view name, CollectiveKind kind, Bytes size,
 
 // Gate and up enter, their product leaves: 3 e f forward. Backward reads dY, gate and up and writes
 // two gradients: 5 e f. Fused, so that only gate and up are kept.
+// Eager: SiLU and the product apart, 2 + 3 forward, 4 + 2 (the product's other factor) + 3
+// backward, and what SiLU returned is kept too.
 Operation swiglu(const TransformerSlice& slice, std::int64_t ffn) {
   const double bytes = slice.element * double(slice.tokens) * double(ffn) / slice.tensor;
+  if (slice.kernels != Kernels::Fused)
+    return elementwise_operation("swiglu", elementwise_kernels(5 * bytes, 2),
+                                 elementwise_kernels(9 * bytes, 3), Bytes(3 * bytes));
   return elementwise_operation("swiglu", elementwise_kernels(3 * bytes, 1),
                                elementwise_kernels(5 * bytes, 1), Bytes(2 * bytes));
-}
-
-// Rotary position embedding of Q and K in place, one kernel each; its backward rotates back and
-// needs nothing kept.
-Operation rotary(const TransformerSlice& slice, const BlockShape& shape) {
-  const double elements =
-      double(slice.tokens) * double((shape.heads + shape.kv_heads) * shape.head_size);
-  const Work work = elementwise_kernels(2 * slice.element * elements / slice.tensor, 2);
-  return elementwise_operation("rotary", work, work, Bytes(0));
 }
 
 Operation dropout(const TransformerSlice& slice, std::string_view name) {
@@ -105,19 +101,73 @@ Operation cross_entropy(const TransformerSlice& slice, std::int64_t vocab) {
   return op;
 }
 
-struct CoreBytes {
-  double forward = 0, backward = 0, kept = 0;
-};
+Flops attention_square(const TransformerSlice& slice, const BlockShape& shape) {
+  return Flops(4.0 * double(slice.tokens) * double(slice.sequence) *
+               double(shape.heads * shape.head_size));
+}
 
-// Bytes of attention that grow with scores or heads, without Q, K, V, O; see attention_core.
-CoreBytes score_bytes(const TransformerSlice& slice, const BlockShape& shape) {
-  const double e = slice.element;
-  const double rows = double(slice.tokens) * double(shape.heads) / slice.tensor;
-  // Flash: the fp32 log-sum-exp of each row of scores.
-  if (slice.attention == AttentionKernel::Flash) return {4 * rows, 4 * rows, 4 * rows};
-  const double scores = rows * double(slice.sequence);
-  if (shape.dropout) return {(6 * e + 1) * scores, (9 * e + 1) * scores, (2 * e + 1) * scores};
-  return {4 * e * scores, 7 * e * scores, e * scores};
+// FlashAttention-2 is about twice as fast as FlashAttention. Source: Dao 2023, arXiv:2307.08691,
+// abstract.
+constexpr double kFlash1Efficiency = 0.5;
+
+Operation flash_attention(const TransformerSlice& slice, const BlockShape& shape) {
+  const double width = double(shape.heads * shape.head_size);
+  const double kv_width = double(shape.kv_heads * shape.head_size);
+  const double per_feature = slice.element * double(slice.tokens) / slice.tensor;
+  const Flops run = attention_square(slice, shape) / (shape.causal ? 2 : 1) / slice.tensor;
+  // The fp32 log-sum-exp of each row of scores.
+  const double sums = 4 * double(slice.tokens) * double(shape.heads) / slice.tensor;
+  const double efficiency = slice.attention == AttentionKernel::Flash1 ? kFlash1Efficiency : 1;
+  Work forward = {.op = OpClass::Attention, .flops = run, .efficiency = efficiency};
+  forward.bytes = Bytes(per_feature * (2 * width + 2 * kv_width) + sums);
+  Work backward = {
+      .op = OpClass::Attention, .flops = 2.5 * run, .kernels = 3, .efficiency = efficiency};
+  backward.bytes = Bytes(per_feature * (4 * width + 4 * kv_width) + sums);
+  return elementwise_operation("attention", forward, backward,
+                               Bytes(per_feature * (width + 2 * kv_width) + sums));
+}
+
+Operation unfused_attention(const TransformerSlice& slice, const BlockShape& shape) {
+  const std::int64_t s = slice.sequence, d = shape.head_size;
+  const std::int64_t batch = slice.batch * (shape.heads / slice.tensor);
+  const double e = slice.element, scores = double(batch) * double(s) * double(s);
+  const double context = e * double(slice.tokens) * double(shape.heads * d) / slice.tensor;
+  const double keys = 2 * e * double(slice.tokens) * double(shape.kv_heads * d) / slice.tensor;
+  const Work square = matmul(s, s, d, slice.type, batch), mix = matmul(s, d, s, slice.type, batch);
+  Operation op;
+  // Eager: scaled, masked by a byte, cast, softmax in fp32, cast back.
+  const bool eager = slice.attention == AttentionKernel::Eager;
+  const Work softmax = eager ? elementwise_kernels((6 * e + 17) * scores, 5)
+                             : elementwise_kernels(2 * e * scores, 1);
+  const Work softmax_gradient = eager ? elementwise_kernels((6 * e + 21) * scores, 5)
+                                      : elementwise_kernels(3 * e * scores, 1);
+  op.forward = {{"scores", square}, {"softmax", softmax}};
+  op.backward = {{"merge_heads", elementwise_kernels(2 * context, 1)},
+                 {"values.input_gradient", square},
+                 {"values.weight_gradient", mix}};
+  if (shape.dropout) {
+    const Piece dropout = {"attention_dropout", elementwise_kernels((2 * e + 1) * scores, 1)};
+    op.forward.push_back(dropout);
+    op.backward.push_back(dropout);
+  }
+  op.forward.push_back({"values", mix});
+  op.forward.push_back({"merge_heads", elementwise_kernels(2 * context, 1)});
+  op.backward.push_back({"softmax", softmax_gradient});
+  op.backward.push_back({"scores.query_gradient", mix});
+  op.backward.push_back({"scores.key_gradient", mix});
+  op.backward.push_back({"join_gradients", elementwise_kernels(2 * (context + keys), 1)});
+  op.backward_input = op.backward;
+  op.droppable = Bytes((shape.dropout ? 2 * e + 1 : e) * scores);
+  op.saved = Bytes(context + keys) + op.droppable;
+  return op;
+}
+
+// The sum of dY over the tokens, by a kernel of its own.
+Operation bias_gradient(std::string_view name, double elements, double element) {
+  Operation op;
+  op.backward_weight = {{name, elementwise(Bytes(element * elements))}};
+  op.backward = op.backward_weight;
+  return op;
 }
 
 }  // namespace
@@ -132,7 +182,8 @@ TransformerSlice::TransformerSlice(const Slice& slice, std::int64_t sequence_len
       splits_sequence(slice.sequence_parallel && slice.tensor > 1),
       type(slice.type),
       element(activation_bytes(slice.type)),
-      attention(slice.attention) {}
+      attention(slice.attention),
+      kernels(slice.kernels) {}
 
 Bytes TransformerSlice::whole_hidden() const {
   return Bytes(element * double(tokens) * double(hidden));
@@ -193,25 +244,27 @@ Operation norm_operation(const TransformerSlice& slice, std::string_view name) {
                                elementwise_kernels(3 * bytes, 2), Bytes(bytes));
 }
 
+Operation rms_norm_operation(const TransformerSlice& slice, std::string_view name) {
+  if (slice.kernels != Kernels::Eager) return norm_operation(slice, name);
+  const double n = slice.local_elements(), e = slice.element;
+  return elementwise_operation(name, elementwise_kernels((4 * e + 28) * n, 7),
+                               elementwise_kernels((9 * e + 52) * n, 12), Bytes((2 * e + 4) * n));
+}
+
+Operation rotary(const TransformerSlice& slice, const BlockShape& shape) {
+  const bool eager = slice.kernels != Kernels::Fused;
+  const double elements =
+      double(slice.tokens) * double((shape.heads + shape.kv_heads) * shape.head_size);
+  const double bytes = eager ? 2 * slice.element + 16 : 2 * slice.element;
+  const Work work = elementwise_kernels(bytes * elements / slice.tensor, eager ? 6 : 2);
+  return elementwise_operation("rotary", work, work, Bytes(0));
+}
+
 Operation attention_core(const TransformerSlice& slice, const BlockShape& shape) {
-  const bool flash = slice.attention == AttentionKernel::Flash;
-  const double width = double(shape.heads * shape.head_size);
-  const double kv_width = double(shape.kv_heads * shape.head_size);
-  const double per_feature = slice.element * double(slice.tokens) / slice.tensor;
-  const CoreBytes scores = score_bytes(slice, shape);
-  const Flops square(4.0 * double(slice.tokens) * double(slice.sequence) * width);
-  const Flops run = square / (flash && shape.causal ? 2 : 1) / slice.tensor;
-
-  Work forward = {.op = OpClass::Attention, .flops = run};
-  forward.bytes = Bytes(per_feature * (2 * width + 2 * kv_width) + scores.forward);
-  forward.kernels = flash ? 1 : shape.dropout ? 4 : 3;
-  Work backward = {.op = OpClass::Attention, .flops = (flash ? 2.5 : 2.0) * run};
-  backward.bytes = Bytes(per_feature * (4 * width + 4 * kv_width) + scores.backward);
-  backward.kernels = flash ? 3 : shape.dropout ? 6 : 5;
-
-  const Bytes qkv(per_feature * (width + 2 * kv_width));
-  Operation op = elementwise_operation("attention", forward, backward, qkv + Bytes(scores.kept));
-  op.droppable = Bytes(flash ? 0 : scores.kept);
+  const Flops square = attention_square(slice, shape);
+  const bool flash =
+      slice.attention == AttentionKernel::Flash || slice.attention == AttentionKernel::Flash1;
+  Operation op = flash ? flash_attention(slice, shape) : unfused_attention(slice, shape);
   op.forward_flops = square;
   op.backward_flops = 2 * square;
   op.causal_saving = (shape.causal ? 1.5 : 0) * square;  // half of 1 + 2
@@ -242,25 +295,36 @@ LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& sha
   const std::int64_t qkv = width + 2 * shape.kv_heads * shape.head_size;
   std::vector<Operation> operations;
   const auto add = [&](Operation op) { operations.push_back(std::move(op)); };
+  const auto norm = [&](std::string_view name) {
+    return shape.biased ? norm_operation(slice, name) : rms_norm_operation(slice, name);
+  };
 
-  if (!shape.post_norm) add(norm_operation(slice, "attention_norm"));
+  if (!shape.post_norm) add(norm("attention_norm"));
+  const auto add_bias = [&](std::string_view name, double elements) {
+    if (shape.biased) add(bias_gradient(name, elements, slice.element));
+  };
+  const double tokens = double(slice.tokens);
   add(column_parallel_linear(slice, kQkv, shape.hidden, qkv));
+  add_bias("qkv.bias_gradient", tokens * double(qkv) / slice.tensor);
   if (shape.rotary) add(rotary(slice, shape));
   add(attention_core(slice, shape));
   add(row_parallel_linear(slice, kProjection, width, shape.hidden));
+  add_bias("projection.bias_gradient", slice.local_elements());
   add(residual_add(slice, "attention_residual", shape.dropout));
-  if (shape.post_norm) add(norm_operation(slice, "attention_norm"));
+  if (shape.post_norm) add(norm("attention_norm"));
 
-  if (!shape.post_norm) add(norm_operation(slice, "mlp_norm"));
-  add(column_parallel_linear(slice, kMlpIn, shape.hidden, (shape.gated ? 2 : 1) * shape.ffn));
+  if (!shape.post_norm) add(norm("mlp_norm"));
+  const std::int64_t mlp_in = (shape.gated ? 2 : 1) * shape.ffn;
+  add(column_parallel_linear(slice, kMlpIn, shape.hidden, mlp_in));
+  add_bias("mlp_in.bias_gradient", tokens * double(mlp_in) / slice.tensor);
   if (shape.gated)
     add(swiglu(slice, shape.ffn));
   else
-    add(activation_function(slice, "gelu",
-                            double(slice.tokens) * double(shape.ffn) / slice.tensor));
+    add(activation_function(slice, "gelu", tokens * double(shape.ffn) / slice.tensor));
   add(row_parallel_linear(slice, kMlpOut, shape.ffn, shape.hidden));
+  add_bias("mlp_out.bias_gradient", slice.local_elements());
   add(residual_add(slice, "mlp_residual", shape.dropout));
-  if (shape.post_norm) add(norm_operation(slice, "mlp_norm"));
+  if (shape.post_norm) add(norm("mlp_norm"));
 
   return assembled_layer(operations, LayerKind::Block, slice.local_hidden(), slice.local_hidden(),
                          recompute);

@@ -30,6 +30,7 @@ struct TransformerSlice {
   DType type;
   double element;  // bytes of an activation element
   AttentionKernel attention;
+  Kernels kernels;
 
   Bytes whole_hidden() const;  // M: the buffer of every tensor-parallel collective of a block
   Bytes local_hidden() const;  // M, or M / t under sequence parallelism
@@ -63,18 +64,29 @@ Operation row_parallel_linear(const TransformerSlice& slice, const GemmNames& na
 // TransformerEngine) reads dY and X and writes dX; a second kernel finishes the scale's gradient.
 Operation norm_operation(const TransformerSlice& slice, std::string_view name);
 
+// RMSNorm; eager, in fp32 whatever the type (e bytes), each operator a kernel. Forward: cast e + 4,
+// square 8, mean 4, scaling 8, cast 4 + e, weight 2 e. Backward: weight 2 e twice (dX, dw: 3 e
+// more), cast e + 4, scaling 12 and its row sums 8, square 12, sum of the two branches 12, cast 4 +
+// e. Source: torchtitan @9dec370 torchtitan/models/norms.py, class RMSNorm.
+Operation rms_norm_operation(const TransformerSlice& slice, std::string_view name);
+
+// Rotary position embedding of Q and K in place, one kernel each; its backward rotates back and
+// needs nothing kept. Eager, on complex fp32 numbers: cast e + 4, product 8, cast 4 + e.
+// Source: torchtitan models/llama/model.py, apply_rotary_emb.
+Operation rotary(const TransformerSlice& slice, const BlockShape& shape);
+
 // Scores, softmax and values, as one piece of work, on a/t heads. MFU counts 4 b s s a d forward
 // and twice that backward, whatever runs.
-// Unfused: the full s x s square. Two batched GEMMs, one fused scale-mask-softmax, one dropout.
-// Each of the b a s s / t scores costs: written, softmax read + written, dropout read + written
-// with a 1-byte mask, read by the value GEMM = 6 e + 1 bytes (4 e without dropout). Backward, in
-// reverse: dropped scores read, gradient written, dropout read + mask + written, softmax two read +
-// one written, read by two GEMMs = 9 e + 1 (7 e). Q, K, V, O and their gradients come on top.
-// Flash: nothing of size s x s moves, causal models run half of the square, the backward pass runs
-// five GEMMs to the forward's two (one again), 2.5x. Kernels 1 and 3: dO*O, the main one, dQ cast.
-// Source: Dao et al. 2022, arXiv:2205.14135, algorithms 1 and 4.
-// Selective recomputation drops what unfused attention keeps of size s x s and runs the core again;
-// flash attention keeps nothing of that size, so that selective is the same as none.
+// Unfused: the full s x s square as batched GEMMs of b a / t heads, one fused scale-mask-softmax,
+// one dropout with a mask of 1 byte, and a copy that puts the heads side by side. Backward in
+// reverse, two GEMMs for each, and a copy that joins the gradients of Q, K and V. Source:
+// CoreAttention of Megatron-LM, megatron/model/transformer.py. Eager: the chain around an fp32
+// softmax in five kernels, (6 e + 17) bytes a score forward and (6 e + 21) backward. Flash: nothing
+// of size s x s moves, causal models run half of the square, the backward pass runs five GEMMs to
+// the forward's two (one again), 2.5x. Kernels 1 and 3: dO*O, the main one, dQ cast. Source: Dao et
+// al. 2022, arXiv:2205.14135, algorithms 1 and 4. Selective recomputation drops what unfused
+// attention keeps of size s x s and runs the core again; flash attention keeps nothing of that
+// size, so that selective is the same as none.
 Operation attention_core(const TransformerSlice& slice, const BlockShape& shape);
 
 // y = residual + dropout(x). Forward reads two and writes one n, and the mask. Backward applies the

@@ -1,12 +1,20 @@
 #include <utility>
 
 #include "base/check.hpp"
+#include "plan/job.hpp"
 #include "plan/plan.hpp"
 #include "plan/program_builder.hpp"
 
 namespace windtunnel {
 
 namespace {
+
+Schedule schedule_of(const Job& job) {
+  if (job.schedule_of_file) return *job.schedule_of_file;
+  const ScheduleFamily* family = find_schedule(job.schedule);
+  SIM_CHECK(family != nullptr, "unknown schedule " + job.schedule);
+  return family->make(job.parallel.pipeline, job.micro_batches(), job.parallel.virtual_stages);
+}
 
 RankGrid grid_of(const Job& job, const Schedule& schedule) {
   const Parallelism& parallel = job.parallel;
@@ -29,22 +37,37 @@ std::vector<LayerRange> layer_ranges(const std::vector<int>& layers_per_stage) {
   return ranges;
 }
 
+// A kernel for each tensor that reads the new gradient and the sum and writes the sum. Autograd
+// keeps the first gradient of a tensor as it is, unless sums are of another type; ZeRO-3 adds up
+// shards.
+void add_accumulation(const Job& job, const Layer& layer, LayerWork& work) {
+  const Precision& precision = job.precision;
+  const bool adds = job.micro_batches() > 1 || precision.gradients != precision.compute;
+  if (job.accumulation == GradientAccumulation::Fused || !adds || job.parallel.zero_stage == 3)
+    return;
+  const double each = bytes_of(precision.compute) + 2 * bytes_of(precision.gradients);
+  Work sum = elementwise(Bytes(each * double(layer.parameters_per_rank(job.parallel.tensor))));
+  sum.kernels = int(layer.tensors.size());
+  if (sum.bytes.value == 0) return;
+  work.backward.push_back({"accumulate", sum});
+  work.backward_weight.push_back({"accumulate", sum});
+}
+
 }  // namespace
 
 Plan build_plan(const Job& job) {
-  const ScheduleFamily* family = find_schedule(job.schedule);
-  SIM_CHECK(family != nullptr, "unknown schedule " + job.schedule);
+  if (job.recorded) return *job.recorded;
   SIM_CHECK(int(job.layers_per_stage.size()) == job.stages(), "layers_per_stage is not resolved");
 
   Plan plan;
   plan.type = job.precision.compute;
-  plan.schedule =
-      family->make(job.parallel.pipeline, job.micro_batches(), job.parallel.virtual_stages);
+  plan.schedule = schedule_of(job);
   plan.grid = grid_of(job, plan.schedule);
 
   PlanContext context{job, plan, {}, layer_ranges(job.layers_per_stage)};
   for (int layer = 0; layer < int(job.model.layers.size()); ++layer)
-    context.works.push_back(layer_work(job.model, layer, job.slice()));
+    add_accumulation(job, job.model.layers[std::size_t(layer)],
+                     context.works.emplace_back(layer_work(job.model, layer, job.slice())));
 
   BlockTable blocks(context.works, plan.blocks);
   for (int pipeline = 0; pipeline < plan.grid.pipeline; ++pipeline)

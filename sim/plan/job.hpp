@@ -12,8 +12,10 @@
 #include "base/work.hpp"
 #include "cluster/cluster.hpp"
 #include "model/model.hpp"
+#include "plan/plan.hpp"
 #include "plan/profile.hpp"
 #include "plan/rank_grid.hpp"
+#include "schedules/schedule.hpp"
 
 namespace windtunnel {
 
@@ -45,6 +47,11 @@ struct Precision {
 // None: a step of forward, backward and reductions only, for teaching and exact cases.
 enum class OptimizerKind { None, Sgd, Adam };
 inline constexpr std::array<std::string_view, 3> kOptimizerKindNames = {"none", "sgd", "adam"};
+
+// Whether gradients of a micro-batch are added to earlier ones' inside the weight-gradient GEMM
+// (Megatron-LM's gradient_accumulation_fusion) or by a kernel for each tensor (PyTorch autograd).
+enum class GradientAccumulation { Fused, Separate };
+inline constexpr std::array<std::string_view, 2> kGradientAccumulationNames = {"fused", "separate"};
 
 struct DataParallelOptions {
   Bytes first_bucket{1024.0 * 1024};  // PyTorch DDP kDefaultFirstBucketBytes
@@ -83,6 +90,13 @@ struct Noise {
   double amplitude = 0;  // each kernel's time is scaled by a uniform factor in [1 - a, 1 + a]
 };
 
+// How fast the rank's process issues work to its GPU, which waits where its kernels are shorter.
+// Zero: everything is captured beforehand, as in a CUDA graph.
+struct Host {
+  Seconds kernel, collective;  // of the process, for each
+  bool sets() const { return kernel.value > 0 || collective.value > 0; }
+};
+
 enum class Market { OnDemand, Spot };
 inline constexpr std::array<std::string_view, 2> kMarketNames = {"on_demand", "spot"};
 
@@ -95,21 +109,28 @@ struct Job {
   Batch batch;
   Precision precision;
   std::string schedule = "1f1b";  // a row of schedules/; with pipeline 1 it orders nothing
+  std::optional<Schedule> schedule_of_file;  // in place of a row, whose name is then the file's
   // Layers of the model on each virtual stage; sums to all layers. Resolved by the loader where the
   // file does not say it (split_layers).
   std::vector<int> layers_per_stage;
   Recompute recompute = Recompute::None;
   AttentionKernel attention = AttentionKernel::Unfused;
   DataParallelOptions data_parallel;
+  GradientAccumulation accumulation = GradientAccumulation::Fused;
   PipelineTransfer pipeline_transfer = PipelineTransfer::Overlapped;
   OptimizerKind optimizer = OptimizerKind::Adam;
   bool gradient_clipping = true;
+  Kernels kernels = Kernels::Fused;
+  Host host;
   Fidelity fidelity = Fidelity::Folded;
   std::vector<Straggler> stragglers;
   std::optional<Noise> noise;
   ComputeMode compute = ComputeMode::Real;
   std::optional<double> tolerance;  // |error| of the predicted step time that `validate` accepts
   std::optional<Profile> profile;   // measured times in place of modelled ones
+  // A recorded step in place of a model, a layout and a batch: every rank has a pipeline coordinate
+  // and a program of its own.
+  std::optional<Plan> recorded;
   std::optional<Price> price;
   Market market = Market::OnDemand;
   std::optional<double> total_tokens;  // of the whole run (samples for models without sequence)
@@ -118,7 +139,7 @@ struct Job {
   int stages() const { return parallel.pipeline * parallel.virtual_stages; }
   Slice slice() const {
     return {batch.micro,       batch.sequence, parallel.tensor, parallel.sequence_parallel,
-            precision.compute, attention,      recompute};
+            precision.compute, attention,      recompute,       kernels};
   }
 };
 

@@ -106,7 +106,7 @@ MeasuredTimes measured_times(const Job& job) {
   const Profile& profile = *job.profile;
   times.collectives = profile.collectives;
   times.messages = profile.messages;
-  if (job.compute == ComputeMode::Emulated) return times;
+  if (job.compute == ComputeMode::Emulated || job.recorded) return times;
   for (int layer = 0; layer < int(job.model.layers.size()); ++layer) {
     auto& passes = times.layers.emplace_back();
     const LayerIdentity identity = layer_identity(job, layer);
@@ -174,11 +174,11 @@ class Coverage {
     }
   }
 
-  void add_collective(GroupKind group, CollectiveKind kind, int rank) {
+  void add_collective(GroupName group, CollectiveKind kind, int rank) {
     const std::vector<int> members = plan_.grid.members(group, rank);
     if (members.size() == 1) return;
     const int nodes = nodes_of(cluster_, members);
-    note(times_.collective(group, kind, int(members.size()), nodes) != nullptr,
+    note(times_.collective(group.kind, kind, int(members.size()), nodes) != nullptr,
          fmt::format("{} of {} ranks on {} node{}", name_of(kCollectiveKindNames, kind),
                      members.size(), nodes, nodes == 1 ? "" : "s"));
   }

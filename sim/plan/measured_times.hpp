@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "plan/job.hpp"
 #include "plan/plan.hpp"
 #include "plan/profile.hpp"
 

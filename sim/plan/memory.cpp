@@ -24,7 +24,7 @@ MemoryPeak peak_memory(const Program& program) {
   return peak;
 }
 
-CollectiveVolume collective_volume(const Program& program, GroupKind group, CollectiveKind kind) {
+CollectiveVolume collective_volume(const Program& program, GroupName group, CollectiveKind kind) {
   CollectiveVolume volume;
   for (const Op& op : program.ops) {
     if (op.kind != OpKind::Collective || op.group != group || op.collective != kind) continue;

@@ -16,17 +16,17 @@
 #include "base/units.hpp"
 #include "base/work.hpp"
 #include "model/model.hpp"
-#include "plan/job.hpp"
 #include "plan/rank_grid.hpp"
 #include "schedules/schedule.hpp"
 
 namespace windtunnel {
 
-// In-order queues of one rank. A Receive stream has no order of its own: messages arrive as they
-// are sent.
-enum class Stream { Compute, Communication, SendActivation, SendGradient, Receive };
-inline constexpr std::array<std::string_view, 5> kStreamNames = {
-    "compute", "communication", "send activation", "send gradient", "receive"};
+// In-order queues of one rank. Two have no order of their own. Receive: messages arrive as they are
+// sent. Transfers: the collectives and messages of a recording; each begins when what it waits for
+// has ended.
+enum class Stream { Compute, Communication, SendActivation, SendGradient, Receive, Transfers };
+inline constexpr std::array<std::string_view, 6> kStreamNames = {
+    "compute", "communication", "send activation", "send gradient", "receive", "transfers"};
 inline constexpr std::size_t kStreams = kStreamNames.size();
 
 enum class OpKind { Compute, Collective, Send, Receive };
@@ -44,9 +44,12 @@ enum class Purpose {
   ParameterGather,      // ZeRO
   ReplicatedReduction,  // sequence parallelism: gradients of tensors that every tensor rank has
   EmbeddingReduction,   // tied embeddings
-  NormReduction         // gradient norm
+  NormReduction,        // gradient norm
+  Kernel,               // of a recording, which does not say what an op is for
+  Message,              // likewise
+  Collective            // likewise
 };
-inline constexpr std::array<std::string_view, 12> kPurposeNames = {"forward",
+inline constexpr std::array<std::string_view, 15> kPurposeNames = {"forward",
                                                                    "backward",
                                                                    "input gradient",
                                                                    "weight gradient",
@@ -57,7 +60,10 @@ inline constexpr std::array<std::string_view, 12> kPurposeNames = {"forward",
                                                                    "parameter gather",
                                                                    "replicated reduction",
                                                                    "embedding reduction",
-                                                                   "norm reduction"};
+                                                                   "norm reduction",
+                                                                   "kernels",
+                                                                   "message",
+                                                                   "collective"};
 
 enum class MemoryKind { Weights, Gradients, Optimizer, Activations, Buffers, Logits };
 inline constexpr std::array<std::string_view, 6> kMemoryKindNames = {
@@ -87,11 +93,14 @@ struct Op {
   Purpose purpose = Purpose::Forward;
   int stage = -1;  // virtual stage; for a Send or Receive the stage that produced the message
   int micro_batch = -1;
+  // Of a recording: its name there. A message of one is numbered by `stage`, its sender, and
+  // `micro_batch`, its place among all that the sender sends.
+  std::string name;
   int first_layer = -1, end_layer = -1;  // the layers [first, end) that it covers
   int block = -1;                        // Compute: index into Plan::blocks
   bool releases_weights = false;         // Compute: ZeRO-3 frees its gathered weights at its end
   int peer = -1;                         // Send, Receive: pipeline coordinate of the other side
-  GroupKind group = GroupKind::Data;     // Collective
+  GroupName group = GroupKind::Data;     // Collective
   CollectiveKind collective = CollectiveKind::AllReduce;
   Bytes bytes;             // Collective: size as collectives/ counts it; Send, Receive: message
   std::vector<int> after;  // ops of this program that must have ended, besides the stream's order
@@ -113,7 +122,8 @@ struct Plan {
   std::vector<Block> blocks;
 };
 
-// Requires a valid job.
+// Requires a valid job. The plan of a recorded job is what was recorded.
+struct Job;
 Plan build_plan(const Job& job);
 
 std::string op_name(const Op& op);      // "2F0", "send 2F0 to 3", "all_reduce data 26.2 MB ..."
@@ -138,6 +148,6 @@ struct CollectiveVolume {
   Bytes bytes;
   int count = 0;
 };
-CollectiveVolume collective_volume(const Program& program, GroupKind group, CollectiveKind kind);
+CollectiveVolume collective_volume(const Program& program, GroupName group, CollectiveKind kind);
 
 }  // namespace windtunnel

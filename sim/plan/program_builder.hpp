@@ -8,6 +8,7 @@
 #include <tuple>
 #include <vector>
 
+#include "plan/job.hpp"
 #include "plan/plan.hpp"
 
 namespace windtunnel {

@@ -1,5 +1,7 @@
 #include "plan/rank_grid.hpp"
 
+#include <algorithm>
+
 #include "base/check.hpp"
 
 namespace windtunnel {
@@ -47,12 +49,12 @@ Coordinates RankGrid::coordinates(int rank) const {
   return at;
 }
 
-std::vector<int> RankGrid::members(GroupKind kind, int rank) const {
+std::vector<int> RankGrid::members(GroupName group, int rank) const {
   const Coordinates me = coordinates(rank);
   std::vector<int> members;
   const auto add = [&](int t, int d, int p) { members.push_back(this->rank({t, d, p})); };
   const int block = me.data / shard_ranks, place = me.data % shard_ranks;
-  switch (kind) {
+  switch (group.kind) {
     case GroupKind::Tensor:
       for (int t = 0; t < tensor; ++t) add(t, me.data, me.pipeline);
       break;
@@ -80,6 +82,10 @@ std::vector<int> RankGrid::members(GroupKind kind, int rank) const {
     case GroupKind::World:
       for (int r = 0; r < size(); ++r) members.push_back(r);
       break;
+    case GroupKind::Listed: {
+      const std::vector<int>& list = listed[std::size_t(group.listed)];
+      return std::find(list.begin(), list.end(), rank) == list.end() ? std::vector{rank} : list;
+    }
   }
   return members;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <compare>
 #include <string_view>
 #include <vector>
 
@@ -19,10 +20,18 @@ struct Coordinates {
 // Shard: blocks of `shard_ranks` consecutive data coordinates (ZeRO-3 shards inside one block).
 // Replica: the ranks that hold the same shard in different blocks. Embedding: the pipeline
 // coordinates that hold the embedding and the tied head. Model: all of tensor x pipeline. World:
-// every rank.
-enum class GroupKind { Tensor, Data, Shard, Replica, Embedding, Model, World };
-inline constexpr std::array<std::string_view, 7> kGroupKindNames = {
-    "tensor", "data", "shard", "replica", "embedding", "model", "world"};
+// every rank. Listed: ranks that a recording lists, whatever their coordinates.
+enum class GroupKind { Tensor, Data, Shard, Replica, Embedding, Model, World, Listed };
+inline constexpr std::array<std::string_view, 8> kGroupKindNames = {
+    "tensor", "data", "shard", "replica", "embedding", "model", "world", "listed"};
+
+// The groups of a kind; or of the kind Listed the one group RankGrid::listed[listed].
+struct GroupName {
+  GroupKind kind = GroupKind::Data;
+  int listed = -1;
+  constexpr GroupName(GroupKind of_kind, int of_list = -1) : kind(of_kind), listed(of_list) {}
+  auto operator<=>(const GroupName&) const = default;
+};
 
 struct RankGrid {
   int tensor = 1, data = 1, pipeline = 1;
@@ -30,12 +39,13 @@ struct RankGrid {
   std::array<Dimension, 3> order = {Dimension::Tensor, Dimension::Data, Dimension::Pipeline};
   int shard_ranks = 1;                         // divides data
   std::array<int, 2> embedding_ends = {0, 0};  // pipeline coordinates of embedding and tied head
+  std::vector<std::vector<int>> listed;        // the groups of a recording
 
   int size() const { return tensor * data * pipeline; }
   int rank(const Coordinates& at) const;
   Coordinates coordinates(int rank) const;
-  // The group of this kind that the rank belongs to, in group order; {rank} alone if it is in none.
-  std::vector<int> members(GroupKind kind, int rank) const;
+  // The group of this name that the rank belongs to, in group order; {rank} alone if it is in none.
+  std::vector<int> members(GroupName group, int rank) const;
 };
 
 }  // namespace windtunnel

@@ -46,12 +46,13 @@ std::string message_name(const Op& op) {
 }  // namespace
 
 std::string op_name(const Op& op) {
+  if (!op.name.empty()) return op.name;
   switch (op.kind) {
     case OpKind::Compute:
       return action_name(op);
     case OpKind::Collective:
       return fmt::format("{} {} {}{}", name_of(kCollectiveKindNames, op.collective),
-                         name_of(kGroupKindNames, op.group), short_bytes(op.bytes),
+                         name_of(kGroupKindNames, op.group.kind), short_bytes(op.bytes),
                          layer_range(op));
     case OpKind::Send:
       return fmt::format("send {} to {}", message_name(op), op.peer);
@@ -72,10 +73,12 @@ void append_program(std::string& out, const Plan& plan, const Program& program) 
   for (std::size_t kind = 0; kind < kMemoryKindNames.size(); ++kind)
     fmt::format_to(put, " {} {}{}", kMemoryKindNames[kind], short_bytes(peak.at_peak[kind]),
                    kind + 1 < kMemoryKindNames.size() ? "," : "\n");
-  fmt::format_to(put, "  schedule:");
-  for (const Action& action : plan.schedule.actions[std::size_t(program.pipeline)])
-    fmt::format_to(put, " {}", to_text(action));
-  fmt::format_to(put, "\n");
+  if (plan.schedule.devices > 0) {
+    fmt::format_to(put, "  schedule:");
+    for (const Action& action : plan.schedule.actions[std::size_t(program.pipeline)])
+      fmt::format_to(put, " {}", to_text(action));
+    fmt::format_to(put, "\n");
+  }
   for (std::size_t i = 0; i < program.ops.size(); ++i) {
     const Op& op = program.ops[i];
     const bool partial = op.kind == OpKind::Compute && op.first_layer >= 0;

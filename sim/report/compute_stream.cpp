@@ -78,6 +78,7 @@ IdleCause cause_of_transfer(Purpose purpose) {
   switch (purpose) {
     case Purpose::Activation:
     case Purpose::Gradient:
+    case Purpose::Message:
       return IdleCause::PipelineTransfer;
     case Purpose::GradientReduction:
     case Purpose::ParameterGather:
@@ -88,7 +89,7 @@ IdleCause cause_of_transfer(Purpose purpose) {
 }
 
 // Whether the members of a group do the same work, so that one that joins late is a straggler.
-bool is_of_equals(GroupKind group) {
+bool is_of_equals(GroupName group) {
   return group == GroupKind::Tensor || group == GroupKind::Data || group == GroupKind::Shard ||
          group == GroupKind::Replica;
 }
@@ -158,7 +159,7 @@ std::vector<int> queued_behind(const Program& program) {
   last.fill(-1);
   for (std::size_t i = 0; i < program.ops.size(); ++i) {
     const Stream stream = program.ops[i].stream;
-    if (stream == Stream::Receive) continue;
+    if (stream == Stream::Receive || stream == Stream::Transfers) continue;
     behind[i] = last[std::size_t(stream)];
     last[std::size_t(stream)] = int(i);
   }
@@ -168,6 +169,17 @@ std::vector<int> queued_behind(const Program& program) {
 void sweep_compute_stream(const TraceIndex& index, int rank, const std::vector<int>& behind,
                           Seconds step_end, const ComputeStreamVisitor& visitor) {
   Sweep(index, rank, behind, visitor).run(step_end);
+}
+
+std::vector<Idle> pauses(const TraceIndex& index, int rank, const std::vector<int>& behind,
+                         Seconds step_end) {
+  std::vector<Idle> found;
+  sweep_compute_stream(index, rank, behind, step_end,
+                       {[&found](const Idle& pause) { found.push_back(pause); },
+                        [](const Op&, const Span&, Seconds) {}});
+  std::sort(found.begin(), found.end(),
+            [](const Idle& a, const Idle& b) { return a.begin < b.begin; });
+  return found;
 }
 
 }  // namespace windtunnel

@@ -38,7 +38,7 @@ struct Idle {
 };
 
 // By op: the op before it on its stream, or -1. Messages overtake one another, so an op of the
-// Receive stream is behind no other.
+// Receive or Transfers stream is behind no other.
 std::vector<int> queued_behind(const Program& program);
 
 struct ComputeStreamVisitor {
@@ -52,5 +52,9 @@ struct ComputeStreamVisitor {
 // `rank` is an index into the trace's ranks, `behind` the queued_behind of its program.
 void sweep_compute_stream(const TraceIndex& index, int rank, const std::vector<int>& behind,
                           Seconds step_end, const ComputeStreamVisitor& visitor);
+
+// The pauses of that rank alone, from first to last.
+std::vector<Idle> pauses(const TraceIndex& index, int rank, const std::vector<int>& behind,
+                         Seconds step_end);
 
 }  // namespace windtunnel

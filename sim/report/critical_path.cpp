@@ -29,7 +29,7 @@ class Search {
  private:
   // The ops of a kind of collective in one kind of group, in the order of the program: the third of
   // one member is the third of all.
-  using CollectiveName = std::tuple<GroupKind, CollectiveKind>;
+  using CollectiveName = std::tuple<GroupName, CollectiveKind>;
   struct Collectives {
     std::map<CollectiveName, std::vector<int>> ops;
     std::map<int, int> position;  // of an op in its list
@@ -48,7 +48,7 @@ class Search {
     std::vector<int> ranks;  // indices into the trace's
     bool complete = true;    // the trace shows all of them
   };
-  const Members& members(GroupKind group, int rank);
+  const Members& members(GroupName group, int rank);
   int same_collective(int op, int rank, int member) const;
   SpanRef last_of_members(int rank, const Span& collective);
 
@@ -59,9 +59,9 @@ class Search {
   std::vector<Collectives> collectives_;  // by program
   std::map<int, int> index_of_rank_;
   std::map<int, std::vector<int>> ranks_at_;  // by pipeline coordinate
-  std::map<std::pair<GroupKind, int>, Members> members_;
+  std::map<std::pair<GroupName, int>, Members> members_;
   // By group, its first member, program and op: all members waited for the same span.
-  std::map<std::tuple<GroupKind, int, std::size_t, int>, SpanRef> of_collective_;
+  std::map<std::tuple<GroupName, int, std::size_t, int>, SpanRef> of_collective_;
 };
 
 Search::Collectives Search::collectives_of(const Program& program) {
@@ -91,7 +91,7 @@ SpanRef Search::last_of_own(int rank, int op) const {
 
 // The ranks of the trace that are in a rank's group. Where a member is not shown, all shown ranks
 // of its pipeline coordinate may stand for it.
-const Search::Members& Search::members(GroupKind group, int rank) {
+const Search::Members& Search::members(GroupName group, int rank) {
   // Everybody's world is the same.
   const int key = group == GroupKind::World ? 0 : rank;
   const auto [found, is_new] = members_.try_emplace({group, key});

@@ -19,13 +19,14 @@ struct BreakdownPart {
   std::string_view key;
   Seconds Breakdown::*value;
 };
-inline constexpr std::array<BreakdownPart, 11> kBreakdownParts = {{
+inline constexpr std::array<BreakdownPart, 12> kBreakdownParts = {{
     {"forward", &Breakdown::forward},
     {"backward", &Breakdown::backward},
     {"input_gradient", &Breakdown::input_gradient},
     {"weight_gradient", &Breakdown::weight_gradient},
     {"recompute", &Breakdown::recompute},
     {"optimizer", &Breakdown::optimizer},
+    {"kernels", &Breakdown::kernels},
     {"tensor_communication", &Breakdown::tensor_communication},
     {"pipeline_transfer", &Breakdown::pipeline_transfer},
     {"data_communication", &Breakdown::data_communication},

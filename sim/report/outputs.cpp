@@ -5,11 +5,13 @@
 #include <functional>
 #include <system_error>
 
+#include "interchange/perfetto.hpp"
 #include "report/chrome_trace.hpp"
 #include "report/format.hpp"
 #include "report/html.hpp"
 #include "report/measured_run.hpp"
 #include "report/report.hpp"
+#include "report/trace_picture.hpp"
 
 namespace windtunnel {
 
@@ -65,7 +67,20 @@ std::string outputs_error(const fs::path& folder, const std::vector<Output>& out
   return "";
 }
 
+// JSON of more events than this is more than a browser reads.
+constexpr std::size_t kMostEventsOfJson = 1'000'000;
+
+bool is_large(const Trace& trace) {
+  std::size_t events = 0;
+  for (const RankTrace& rank : trace.ranks) events += rank.spans.size();
+  return events > kMostEventsOfJson;
+}
+
 }  // namespace
+
+std::string trace_file_name(const Trace& trace) {
+  return is_large(trace) ? "trace.pftrace" : "trace.json";
+}
 
 namespace {
 
@@ -84,12 +99,23 @@ std::string written(const fs::path& folder, const std::vector<Output>& outputs) 
 
 std::string write_outputs(const fs::path& folder, const Job& job, const Plan& plan,
                           const Trace& trace, const Report& report) {
-  return written(
+  const std::string problem = written(
       folder,
       {{"report.json", [&](const Sink& sink) { sink(to_json(report, job)); }},
        {"ranks.csv", [&](const Sink& sink) { sink(ranks_csv(report)); }},
-       {"trace.json", [&](const Sink& sink) { write_chrome_trace(job, plan, trace, sink); }},
+       {trace_file_name(trace),
+        [&](const Sink& sink) {
+          if (is_large(trace))
+            draw_trace(plan, trace, *perfetto_writer(sink));
+          else
+            write_chrome_trace(job, plan, trace, sink);
+        }},
        {"report.html", [&](const Sink& sink) { write_html(job, plan, trace, report, sink); }}});
+  // The picture of an earlier run in the other form is not this run's.
+  std::error_code ignored;
+  if (problem.empty())
+    fs::remove(folder / (is_large(trace) ? "trace.json" : "trace.pftrace"), ignored);
+  return problem;
 }
 
 std::string write_profile(const fs::path& path, const Profile& profile) {

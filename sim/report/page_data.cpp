@@ -12,6 +12,7 @@
 #include "report/compute_stream.hpp"
 #include "report/critical_path.hpp"
 #include "report/format.hpp"
+#include "report/page.hpp"
 #include "report/page_parts.hpp"
 #include "report/trace_index.hpp"
 
@@ -32,18 +33,6 @@ Picoseconds rounded(Seconds time) {
 std::string text_of(const Json& json) {
   // Names come from file names, which need not be valid UTF-8.
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
-// "</script>" in a name would end the element that the data stands in. In JSON a '<' is always
-// inside a string.
-std::string without_markup(std::string_view text) {
-  std::string safe;
-  for (const char c : text)
-    if (c == '<')
-      safe += "\\u003c";
-    else
-      safe += c;
-  return safe;
 }
 
 // "name":[1,2,3]
@@ -96,13 +85,8 @@ Picture picture_of(const Plan& plan, const Trace& trace) {
   std::vector<std::vector<int>> behind;
   for (const Program& program : plan.programs) behind.push_back(queued_behind(program));
   for (int i = 0; i < int(trace.ranks.size()); ++i) {
-    std::vector<Idle>& idle = picture.idle.emplace_back();
     const auto program = std::size_t(trace.ranks[std::size_t(i)].program);
-    sweep_compute_stream(picture.index, i, behind[program], trace.end,
-                         {[&idle](const Idle& pause) { idle.push_back(pause); },
-                          [](const Op&, const Span&, Seconds) {}});
-    std::sort(idle.begin(), idle.end(),
-              [](const Idle& a, const Idle& b) { return a.begin < b.begin; });
+    picture.idle.push_back(pauses(picture.index, i, behind[program], trace.end));
   }
   return picture;
 }

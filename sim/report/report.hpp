@@ -17,13 +17,14 @@ namespace windtunnel {
 // Where one rank's step time goes. The parts sum to the step time.
 struct Breakdown {
   Seconds forward, backward, input_gradient, weight_gradient, recompute, optimizer;  // computing
+  Seconds kernels;               // computing, of a recording that does not say what for
   Seconds tensor_communication;  // tensor-parallel collectives on the compute stream
   Seconds pipeline_transfer;     // idle while the message it waits for is on the way
   Seconds data_communication;    // idle while a gradient reduction or parameter gather runs
   Seconds other_communication;   // embedding and norm reductions
   Seconds bubble;                // idle for any other reason: nothing to do yet
   Seconds computing() const {
-    return forward + backward + input_gradient + weight_gradient + recompute + optimizer;
+    return forward + backward + input_gradient + weight_gradient + recompute + optimizer + kernels;
   }
 };
 
@@ -67,7 +68,10 @@ std::string chrome_trace(const Job& job, const Plan& plan, const Trace& trace); 
 // The memory table that refuses a job which does not fit; empty if every rank fits.
 std::string memory_complaint(const Job& job, const Plan& plan);
 
-// Writes report.json, ranks.csv, trace.json and report.html into `folder` (made if absent), each
+// "trace.json", or above a million spans "trace.pftrace": Perfetto's own form.
+std::string trace_file_name(const Trace& trace);
+
+// Writes report.json, ranks.csv, the trace and report.html into `folder` (made if absent), each
 // under a temporary name and renamed when complete. Returns what went wrong as a sentence, or an
 // empty string; on failure no partly written file is left.
 std::string write_outputs(const std::filesystem::path& folder, const Job& job, const Plan& plan,

@@ -24,8 +24,11 @@ Seconds& part_of(Breakdown& time, Purpose purpose) {
       return time.weight_gradient;
     case Purpose::Optimizer:
       return time.optimizer;
+    case Purpose::Kernel:
+      return time.kernels;
     case Purpose::Activation:
     case Purpose::Gradient:
+    case Purpose::Message:
       return time.pipeline_transfer;
     case Purpose::GradientReduction:
     case Purpose::ParameterGather:
@@ -33,6 +36,7 @@ Seconds& part_of(Breakdown& time, Purpose purpose) {
     case Purpose::ReplicatedReduction:
     case Purpose::EmbeddingReduction:
     case Purpose::NormReduction:
+    case Purpose::Collective:
       return time.other_communication;
   }
   SIM_CHECK(false, "unknown purpose");

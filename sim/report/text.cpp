@@ -49,7 +49,16 @@ std::string gpu_names(const Job& job) {
   return names;
 }
 
+std::string title_of_recorded(const Report& report, const Job& job) {
+  std::size_t nodes = 0;
+  for (const Program& program : job.recorded->programs) nodes += program.ops.size();
+  return joined({fmt::format("{}: recorded step {} ({} nodes)", report.job, report.model, nodes),
+                 fmt::format("{} x {} of {}", report.gpus, gpu_names(job), report.cluster)}) +
+         "\n";
+}
+
 std::string title(const Report& report, const Job& job) {
+  if (job.recorded) return title_of_recorded(report, job);
   const Parallelism& parallel = job.parallel;
   const bool is_sequence = job.model.family->is_sequence;
   std::vector<std::string> parts = {
@@ -77,13 +86,17 @@ std::string title(const Report& report, const Job& job) {
 void append_speed(std::string& out, const Report& report, const Job& job) {
   append_line(out, "step time", readable_time(report.step_time));
   const std::string samples = readable_count(report.samples_per_s) + " samples/s";
-  append_line(out, "throughput",
-              report.tokens_per_s
-                  ? fmt::format("{} tokens/s, {} tokens/s per GPU, {}",
-                                readable_count(*report.tokens_per_s),
-                                readable_count(*report.tokens_per_s / report.gpus), samples)
-                  : fmt::format("{}, {} samples/s per GPU", samples,
-                                readable_count(report.samples_per_s / report.gpus)));
+  if (job.recorded) {
+    append_line(out, "throughput", readable_count(report.samples_per_s) + " steps/s");
+  } else {
+    append_line(out, "throughput",
+                report.tokens_per_s
+                    ? fmt::format("{} tokens/s, {} tokens/s per GPU, {}",
+                                  readable_count(*report.tokens_per_s),
+                                  readable_count(*report.tokens_per_s / report.gpus), samples)
+                    : fmt::format("{}, {} samples/s per GPU", samples,
+                                  readable_count(report.samples_per_s / report.gpus)));
+  }
   const auto append_share = [&out](std::string_view label, double share, std::string_view what) {
     append_line(out, label, fmt::format("{:>7}  {}", readable_share(share), what));
   };
@@ -170,7 +183,7 @@ std::string to_text(const Report& report, const Job& job) {
   std::string out = title(report, job);
   append_speed(out, report, job);
   append_breakdown(out, report);
-  append_memory(out, report);
+  if (!job.recorded) append_memory(out, report);  // a recording does not say what is stored
   append_cost(out, report, job);
   return out;
 }

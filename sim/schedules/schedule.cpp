@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 
 namespace windtunnel {
 namespace {
@@ -48,38 +49,46 @@ std::string shape_error(const Schedule& schedule) {
 }
 
 // Errors of single actions; fills `listed`.
-std::string action_error(const Schedule& schedule, ActionSet& listed) {
+ScheduleProblem action_error(const Schedule& schedule, ActionSet& listed) {
   for (int device = 0; device < schedule.devices; ++device)
-    for (const Action& action : schedule.actions[device]) {
+    for (int i = 0; i < int(schedule.actions[device].size()); ++i) {
+      const Action& action = schedule.actions[device][i];
+      const auto wrong = [&](const std::string& why) {
+        return ScheduleProblem{to_text(action) + why, device, i};
+      };
       if (action.stage < 0 || action.stage >= schedule.stages() || action.micro_batch < 0 ||
           action.micro_batch >= schedule.micro_batches)
-        return to_text(action) + " has no such stage or micro-batch";
+        return wrong(" has no such stage or micro-batch");
       if (const int owner = schedule.device_of_stage[action.stage]; owner != device)
-        return to_text(action) + " is in the list of device " + std::to_string(device) +
-               ", but its stage is on device " + std::to_string(owner);
-      if (listed.contains(action)) return to_text(action) + " is listed twice";
+        return wrong(" is in the list of device " + std::to_string(device) +
+                     ", but its stage is on device " + std::to_string(owner));
+      if (listed.contains(action)) return wrong(" is listed twice");
       listed.insert(action);
     }
-  return "";
+  return {};
 }
 
-std::string missing_error(const Schedule& schedule, const ActionSet& listed) {
+ScheduleProblem missing_error(const Schedule& schedule, const ActionSet& listed) {
   for (int stage = 0; stage < schedule.stages(); ++stage)
     for (int i = 0; i < schedule.micro_batches; ++i) {
       const auto missing = [&](ActionType type) { return !listed.contains(type, stage, i); };
       const auto text = [&](ActionType type) { return to_text(Action{type, stage, i}); };
-      if (missing(ActionType::F)) return text(ActionType::F) + " is missing";
+      const auto wrong = [&](const std::string& why) {
+        return ScheduleProblem{why, schedule.device_of_stage[stage], -1};
+      };
+      if (missing(ActionType::F)) return wrong(text(ActionType::F) + " is missing");
       if (!missing(ActionType::B)) {
         for (const ActionType half : {ActionType::I, ActionType::W})
-          if (!missing(half)) return text(half) + " repeats a part of " + text(ActionType::B);
+          if (!missing(half))
+            return wrong(text(half) + " repeats a part of " + text(ActionType::B));
       } else if (missing(ActionType::I) && missing(ActionType::W)) {
-        return text(ActionType::B) + " is missing";
+        return wrong(text(ActionType::B) + " is missing");
       } else {
         for (const ActionType half : {ActionType::I, ActionType::W})
-          if (missing(half)) return text(half) + " is missing";
+          if (missing(half)) return wrong(text(half) + " is missing");
       }
     }
-  return "";
+  return {};
 }
 
 bool is_ready(const Schedule& schedule, const ActionSet& done, const Action& action) {
@@ -97,7 +106,7 @@ bool is_ready(const Schedule& schedule, const ActionSet& done, const Action& act
 
 // Runs the lists; only a device that got a new input is looked at again, so that the work is linear
 // in the number of actions.
-std::string deadlock_error(const Schedule& schedule) {
+ScheduleProblem deadlock_error(const Schedule& schedule) {
   ActionSet done(schedule);
   std::vector<std::size_t> next(schedule.devices, 0);
   std::vector<int> to_visit;
@@ -117,11 +126,13 @@ std::string deadlock_error(const Schedule& schedule) {
         to_visit.push_back(schedule.device_of_stage[receiver]);
     }
   }
-  std::string waiting;
-  for (int device = 0; device < schedule.devices; ++device)
-    if (next[device] < schedule.actions[device].size())
-      waiting += (waiting.empty() ? "deadlock: device " : ", device ") + std::to_string(device) +
-                 " waits at " + to_text(schedule.actions[device][next[device]]);
+  ScheduleProblem waiting;
+  for (int device = 0; device < schedule.devices; ++device) {
+    if (next[device] == schedule.actions[device].size()) continue;
+    if (waiting.text.empty()) waiting = {"deadlock:", device, int(next[device])};
+    waiting.text += (waiting.device == device ? " device " : ", device ") + std::to_string(device) +
+                    " waits at " + to_text(schedule.actions[device][next[device]]);
+  }
   return waiting;
 }
 
@@ -145,12 +156,18 @@ std::string to_text(const Schedule& schedule) {
   return text;
 }
 
-std::string check_schedule(const Schedule& schedule) {
-  if (std::string error = shape_error(schedule); !error.empty()) return error;
+ScheduleProblem find_problem(const Schedule& schedule) {
+  if (std::string error = shape_error(schedule); !error.empty()) return {std::move(error)};
   ActionSet listed(schedule);
-  if (std::string error = action_error(schedule, listed); !error.empty()) return error;
-  if (std::string error = missing_error(schedule, listed); !error.empty()) return error;
+  if (ScheduleProblem problem = action_error(schedule, listed); !problem.text.empty())
+    return problem;
+  if (ScheduleProblem problem = missing_error(schedule, listed); !problem.text.empty())
+    return problem;
   return deadlock_error(schedule);
+}
+
+std::string check_schedule(const Schedule& schedule) {
+  return find_problem(schedule).text;
 }
 
 std::vector<int> peak_activations(const Schedule& schedule, bool freed_at_weight_gradient) {

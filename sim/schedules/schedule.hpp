@@ -51,9 +51,15 @@ const ScheduleFamily* find_schedule(std::string_view name);  // null if there is
 std::string to_text(const Action& action);      // "2F0"
 std::string to_text(const Schedule& schedule);  // one line per device, "0F0 0F1 0B0 ..."
 
-// Empty if every (stage, micro-batch) has one F and one B (or one I and one W after it) on its own
-// device and the lists can be run to the end without deadlock; otherwise what is wrong.
-std::string check_schedule(const Schedule& schedule);
+// What is wrong with a schedule, and where: the index of an action in a device's list.
+struct ScheduleProblem {
+  std::string text;              // empty: nothing
+  int device = -1, action = -1;  // -1: of no single device, or of no single action
+};
+// Nothing if every (stage, micro-batch) has one F and one B (or one I and one W after it) on its
+// own device and the lists can be run to the end without deadlock.
+ScheduleProblem find_problem(const Schedule& schedule);
+std::string check_schedule(const Schedule& schedule);  // the text of find_problem
 
 // Largest number of stored activations (of one stage) per device in program order. An activation
 // lives from its F to its B, or to its W (`freed_at_weight_gradient`) or else to its I.

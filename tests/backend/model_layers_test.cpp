@@ -54,7 +54,7 @@ std::vector<ModelRun> split_runs(const Job& job, bool defers, bool runs_beside) 
     runs[std::size_t(group.rank())] = layerwise_run(job, context, defers);
     waits[std::size_t(group.rank())] = context.communication.value;
   });
-  if (!job.model.family->is_sequence && job.model.family->name != "vit") return runs;
+  if (job.parallel.tensor == 1) return runs;
   for (const double wait : waits) CHECK(wait > 0);
   return runs;
 }

@@ -159,7 +159,7 @@ inline ModelRun layerwise_run(const Job& job, LayerContext& context, bool defers
     x = outputs.back();
     if (!frees) continue;
     for (at::Tensor parameter : modules[i]->parameters()) {
-      const at::Tensor data = parameter.detach();
+      const at::Tensor data = parameter.variable_data();  // with a version counter of its own
       freed[i].push_back(data.clone());
       parameter.set_data(at::empty({0}, data.options()));
       data.fill_(std::nan(""));  // who kept the old memory shows it

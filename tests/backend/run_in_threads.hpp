@@ -61,9 +61,9 @@ class ThreadedJob {
     OptimizerSettings optimizer;
     optimizer.learning_rate = 0.02;
     optimizer.epsilon = 1e-3;
-    const auto work = make_real_work(job_, plan_, rank, groups,
-                                     {.seed = kSeed, .optimizer = optimizer, .batches = batches});
     const std::shared_ptr<Device> device = make_cpu_device(rank, false);
+    const auto work = make_real_work(job_, plan_, rank, *device, groups,
+                                     {.seed = kSeed, .optimizer = optimizer, .batches = batches});
     const Program& program = plan_.programs[std::size_t(at.pipeline)];
     for (int step = 0; step < steps; ++step) {
       run_step(program, work, device);

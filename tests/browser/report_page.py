@@ -1,56 +1,21 @@
 """Checks of report.html in headless Chromium: report_page.py PROGRAM SOURCE_FOLDER WORK_FOLDER."""
 
 import json
-import math
-import pathlib
 import re
-import subprocess
 import sys
 import time
 
-from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
-PROGRAM, ROOT, WORK = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
+from checks import (HOSTILE, ROOT, WORK, check, check_close, check_equal, check_loads, check_pages,
+                    frames, js, open_page, simulate)
+
 # Frames of a page with 100,000 spans may take this many times as long as those of an empty page,
 # on a machine without a graphics card that does other things at the same time.
 MOST_TIMES_AS_SLOW = 5
 
-passed, failed = 0, []
-
-
-def check(what, condition, detail=''):
-    global passed
-    if condition:
-        passed += 1
-    else:
-        failed.append(what)
-        print(f'FAILED: {what} {detail}')
-
-
-def check_equal(what, found, wanted):
-    check(what, found == wanted, f'\n  found  {found!r}\n  wanted {wanted!r}')
-
-
-def check_close(what, found, wanted, part=1e-9):
-    check(what, math.isclose(found, wanted, rel_tol=part), f'found {found!r}, wanted {wanted!r}')
-
-
 # ---- pages --------------------------------------------------------------------------------------
-
-HOSTILE = ('</script><script>window.hacked=1</script><img src=x onerror="window.hacked=2">'
-           '\'"&amp; é 模型')
-
-
-def simulate(job, name, *options):
-    out = WORK / name
-    subprocess.run([PROGRAM, 'simulate', str(job), '--out', str(out), *options], check=True,
-                   stdout=subprocess.DEVNULL)
-    return out
-
 
 def hostile_page():
     folder = WORK / 'hostile <b>&amp; "names"'
@@ -66,47 +31,6 @@ def hostile_page():
     path = folder / '<img src=x onerror=alert(1)> "é".yaml'
     path.write_text(job)
     return simulate(path, 'hostile out')
-
-
-# ---- the browser --------------------------------------------------------------------------------
-
-
-def browser(width=1280, height=1000, theme='light'):
-    options = webdriver.ChromeOptions()
-    options.binary_location = '/usr/bin/chromium'
-    for argument in ['--headless=new', '--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu',
-                     f'--window-size={width},{height}', f'--user-data-dir={WORK}/profile']:
-        options.add_argument(argument)
-    options.set_capability('goog:loggingPrefs', {'browser': 'ALL', 'performance': 'ALL'})
-    driver = webdriver.Chrome(service=Service('/usr/bin/chromedriver'), options=options)
-    driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {
-        'features': [{'name': 'prefers-color-scheme', 'value': theme}]})
-    return driver
-
-
-def requests_of(driver):
-    urls = []
-    for entry in driver.get_log('performance'):
-        message = json.loads(entry['message'])['message']
-        if message['method'] == 'Network.requestWillBeSent':
-            urls.append(message['params']['request']['url'])
-    return urls
-
-
-def frames(driver, count=2):
-    driver.execute_async_script('''
-        const done = arguments[1]; let left = arguments[0];
-        (function next() { left-- > 0 ? requestAnimationFrame(next) : done(); })();''', count)
-
-
-def open_page(driver, out):
-    driver.get_log('performance'), driver.get_log('browser')
-    driver.get((out / 'report.html').as_uri())
-    frames(driver, 4)
-
-
-def js(driver, script, *arguments):
-    return driver.execute_script(script, *arguments)
 
 
 # ---- numbers as the page writes them ------------------------------------------------------------
@@ -135,14 +59,6 @@ def bytes_text(value):
 
 
 # ---- checks -------------------------------------------------------------------------------------
-
-
-def check_loads(driver, name, out):
-    errors = [entry['message'] for entry in driver.get_log('browser')]
-    check_equal(f'{name}: console is quiet', errors, [])
-    others = [url for url in requests_of(driver)
-              if not url.startswith('data:') and url != (out / 'report.html').as_uri()]
-    check_equal(f'{name}: nothing else is requested', others, [])
 
 
 def check_totals(driver, name, out):
@@ -193,7 +109,7 @@ def check_sums(driver, name, out):
 
 def slices_of(out):
     events = json.loads((out / 'trace.json').read_text())['traceEvents']
-    return [event for event in events if event['ph'] == 'X']
+    return [event for event in events if event['ph'] == 'X' and event['cat'] != 'idle']
 
 
 def check_spans(driver, name, out):
@@ -439,8 +355,8 @@ def check_print(driver, name):
 
 
 def check_page(driver, name, out):
-    open_page(driver, out)
-    check_loads(driver, name, out)
+    open_page(driver, out / 'report.html')
+    check_loads(driver, name, out / 'report.html')
     check_totals(driver, name, out)
     check_sums(driver, name, out)
     check_spans(driver, name, out)
@@ -455,7 +371,7 @@ def check_page(driver, name, out):
         check_print(driver, name)
     js(driver, 'document.getElementById("show-path").click()')
     frames(driver)
-    check_loads(driver, f'{name}, after use', out)
+    check_loads(driver, f'{name}, after use', out / 'report.html')
     if name == 'big':
         check_speed(driver, name)
 
@@ -469,18 +385,7 @@ def main():
                         '--set', 'gpus=192', '--set', 'parallel.data=3', '--set',
                         'batch.global=288'),
     }
-    driver = browser()
-    try:
-        for name, out in pages.items():
-            # A page that is broken altogether lacks what the checks look for.
-            try:
-                check_page(driver, name, out)
-            except WebDriverException as error:
-                check(f'{name}: the page can be used', False, error.msg)
-    finally:
-        driver.quit()
-    print(f'{passed} passed, {len(failed)} failed')
-    return 1 if failed else 0
+    return check_pages(pages, check_page)
 
 
 sys.exit(main())

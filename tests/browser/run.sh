@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Opens report.html in headless Chromium and checks what a person would see.
+# Opens the pages in headless Chromium and checks what a person would see.
 #
 #   tests/browser/run.sh [PROGRAM]    PROGRAM: the release build's windtunnel
 #
@@ -18,4 +18,8 @@ done
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-"$python" "$root/tests/browser/report_page.py" "$program" "$root" "$folder"
+for page in report sweep compare; do
+  echo "$page.html"
+  mkdir "$folder/$page"
+  "$python" "$root/tests/browser/${page}_page.py" "$program" "$root" "$folder/$page"
+done

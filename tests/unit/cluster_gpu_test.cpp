@@ -29,6 +29,29 @@ TEST_CASE("each kernel of a work pays its launch, and curves see the size of one
   CHECK(kernel_time(gpu, work, DType::Bf16).value == Approx(300e-6 + 1e8 / (2039e9 * 0.25)));
 }
 
+TEST_CASE("a GEMM takes whole waves of tiles") {
+  GpuSpec gpu = perfect_gpu();
+  gpu.gemm = {.processors = 100, .fill = 24, .latency = Seconds(2e-6), .tiles = {{128, 128, 0.5}}};
+  // 16 x 8 = 128 tiles on 100 processors: 2 waves of 2 x 128 x 128 x (1000 + 24) FLOP at half
+  // of 3.12 TFLOP/s: 2 x 21.509 us.
+  const auto time = [&](std::int64_t m, std::int64_t n, std::int64_t k) {
+    return kernel_time(gpu, matmul(m, n, k, DType::Bf16), DType::Bf16).value;
+  };
+  const double wave = 2.0 * 128 * 128 * 1024 / (3.12e12 * 0.5);
+  CHECK(time(2048, 1024, 1000) == Approx(2e-6 + 2 * wave));
+  CHECK(time(2047, 1000, 1000) == Approx(2e-6 + 2 * wave));  // parts of tiles are tiles
+  CHECK(time(1280, 1280, 1000) == Approx(2e-6 + wave));      // 100 tiles
+}
+
+TEST_CASE("k is split where tiles are fewer than processors") {
+  GpuSpec gpu = perfect_gpu();
+  gpu.gemm = {.processors = 100, .fill = 0, .latency = Seconds(0), .tiles = {{128, 128, 1}}};
+  // One tile, k = 8192: 32 parts of 256, and 32 fp32 sums of 128 x 128 written and read.
+  const double parts = 2.0 * 128 * 128 * 256 / 3.12e12, sums = 2 * 4.0 * 128 * 128 * 32 / 2039e9;
+  CHECK(kernel_time(gpu, matmul(128, 128, 8192, DType::Bf16), DType::Bf16).value ==
+        Approx(parts + sums));
+}
+
 TEST_CASE("a fixed work takes its duration on any GPU") {
   const Work work{.op = OpClass::Fixed, .duration = Seconds(1.5)};
   CHECK(kernel_time(GpuSpec{}, work, DType::Fp8).value == 1.5);

@@ -21,10 +21,19 @@ TEST_CASE("Norm, residual and attention of a layer with s = 4096, b = 2, h = 409
   // n = s b h = 33554432. Norm 4 n, residual with dropout 7 n.
   CHECK(work_named(work.forward, "attention_norm").bytes == Bytes(134217728));
   CHECK(work_named(work.forward, "attention_residual").bytes == Bytes(234881024));
-  // Of the 13 a s^2 b bytes of the core, softmax reads and writes 4: 4294967296. Q, K, V, O: 8 n.
-  const double softmax = 4294967296;
-  CHECK(work_named(work.forward, "attention").bytes == Bytes(13 * softmax / 4 + 8 * 33554432.0));
-  CHECK(work_named(work.backward, "attention").bytes == Bytes(19 * softmax / 4 + 16 * 33554432.0));
+  // a s^2 b = 1073741824 scores: softmax reads and writes them, dropout writes its mask too. A GEMM
+  // of the core moves the scores and 2 of Q, K, V, O; the copies of O and of dQ, dK, dV 4 n and 12
+  // n.
+  const double scores = 1073741824, n = 33554432;
+  CHECK(work_named(work.forward, "softmax").bytes == Bytes(4 * scores));
+  CHECK(work_named(work.backward, "softmax").bytes == Bytes(6 * scores));
+  CHECK(work_named(work.forward, "attention_dropout").bytes == Bytes(5 * scores));
+  CHECK(work_named(work.forward, "scores").bytes == Bytes(2 * scores + 4 * n));
+  CHECK(work_named(work.backward, "scores.key_gradient").bytes == Bytes(2 * scores + 4 * n));
+  CHECK(work_named(work.forward, "merge_heads").bytes == Bytes(4 * n));
+  CHECK(work_named(work.backward, "join_gradients").bytes == Bytes(12 * n));
+  // dY of the QKV linear is 3 n.
+  CHECK(work_named(work.backward, "qkv.bias_gradient").bytes == Bytes(6 * n));
   // GELU reads and writes 4 n elements; backward reads two and writes one.
   CHECK(work_named(work.forward, "gelu").bytes == Bytes(16 * 33554432.0));
   CHECK(work_named(work.backward, "gelu").bytes == Bytes(24 * 33554432.0));
@@ -39,11 +48,38 @@ TEST_CASE("Norm, residual and attention of a layer with s = 4096, b = 2, h = 409
 }
 
 TEST_CASE("Launches of a GPT layer in eager Megatron-LM") {
-  // Forward: 2 norms, 4 linears, attention 4, 2 residuals, GELU. Backward: 2 norms of 2, 8 GEMMs,
-  // attention 6, 2 residuals of 2, GELU.
+  // Forward: 2 norms, 4 linears, attention 5 (2 GEMMs, softmax, dropout, copy), 2 residuals, GELU.
+  // Backward: 2 norms of 2, 8 GEMMs, 4 bias gradients, attention 8 (4 GEMMs, softmax, dropout, 2
+  // copies), 2 residuals of 2, GELU.
   const LayerWork work = layer_work(gpt3_175b(), 1, {.sequence = 2048});
-  CHECK(sums_of(work.forward).kernels == 2 + 4 + 4 + 2 + 1);
-  CHECK(sums_of(work.backward).kernels == 4 + 8 + 6 + 4 + 1);
+  CHECK(sums_of(work.forward).kernels == 2 + 4 + 5 + 2 + 1);
+  CHECK(sums_of(work.backward).kernels == 4 + 8 + 4 + 8 + 4 + 1);
+}
+
+TEST_CASE("Eager kernels of a Llama layer move what their operators move, s = 8192, h = 4096") {
+  Slice slice = {.sequence = 8192, .attention = AttentionKernel::Flash, .kernels = Kernels::Eager};
+  const LayerWork work = layer_work(llama3_8b(), 1, slice);
+  // RMSNorm: (4 x 2 + 28) n. Rotary: 20 bytes of each of (32 + 8) x 128 features. SwiGLU: 5 of
+  // 14336.
+  CHECK(work_named(work.forward, "attention_norm").bytes == Bytes(36.0 * 8192 * 4096));
+  CHECK(work_named(work.forward, "rotary").bytes == Bytes(20.0 * 8192 * 5120));
+  CHECK(work_named(work.forward, "swiglu").bytes == Bytes(10.0 * 8192 * 14336));
+  slice.kernels = Kernels::Fused;
+  const LayerWork fused = layer_work(llama3_8b(), 1, slice);
+  CHECK(work_named(fused.forward, "attention_norm").bytes == Bytes(4.0 * 8192 * 4096));
+  CHECK(sums_of(fused.forward).flops == sums_of(work.forward).flops);
+  CHECK(fused.activation < work.activation);
+}
+
+TEST_CASE("FlashAttention-1 runs the FLOPs of FlashAttention-2 at half of its efficiency") {
+  Slice slice = {.sequence = 8192, .attention = AttentionKernel::Flash};
+  const Work second = work_named(layer_work(llama3_8b(), 1, slice).forward, "attention");
+  slice.attention = AttentionKernel::Flash1;
+  const Work first = work_named(layer_work(llama3_8b(), 1, slice).forward, "attention");
+  CHECK(first.flops == second.flops);
+  CHECK(first.bytes == second.bytes);
+  CHECK(second.efficiency == 1);
+  CHECK(first.efficiency == 0.5);
 }
 
 TEST_CASE("The shapes of a layer's GEMMs, t = 8") {

@@ -80,19 +80,42 @@ TEST_CASE("The pieces of a layer in order") {
   const Model model = gpt3_175b();
   const LayerWork work = layer_work(model, 1, {.sequence = 2048, .tensor = 8});
   CHECK(names_of(work.forward) ==
-        std::vector<std::string_view>{"attention_norm", "qkv", "attention", "projection",
+        std::vector<std::string_view>{"attention_norm", "qkv", "scores", "softmax",
+                                      "attention_dropout", "values", "merge_heads", "projection",
                                       "sum_output", "attention_residual", "mlp_norm", "mlp_in",
                                       "gelu", "mlp_out", "sum_output", "mlp_residual"});
-  CHECK(names_of(work.backward) ==
-        std::vector<std::string_view>{
-            "mlp_residual", "mlp_out.input_gradient", "mlp_out.weight_gradient", "gelu",
-            "mlp_in.input_gradient", "sum_gradient", "mlp_in.weight_gradient", "mlp_norm",
-            "attention_residual", "projection.input_gradient", "projection.weight_gradient",
-            "attention", "qkv.input_gradient", "sum_gradient", "qkv.weight_gradient",
-            "attention_norm"});
+  CHECK(names_of(work.backward) == std::vector<std::string_view>{"mlp_residual",
+                                                                 "mlp_out.bias_gradient",
+                                                                 "mlp_out.input_gradient",
+                                                                 "mlp_out.weight_gradient",
+                                                                 "gelu",
+                                                                 "mlp_in.bias_gradient",
+                                                                 "mlp_in.input_gradient",
+                                                                 "sum_gradient",
+                                                                 "mlp_in.weight_gradient",
+                                                                 "mlp_norm",
+                                                                 "attention_residual",
+                                                                 "projection.bias_gradient",
+                                                                 "projection.input_gradient",
+                                                                 "projection.weight_gradient",
+                                                                 "merge_heads",
+                                                                 "values.input_gradient",
+                                                                 "values.weight_gradient",
+                                                                 "attention_dropout",
+                                                                 "softmax",
+                                                                 "scores.query_gradient",
+                                                                 "scores.key_gradient",
+                                                                 "join_gradients",
+                                                                 "qkv.bias_gradient",
+                                                                 "qkv.input_gradient",
+                                                                 "sum_gradient",
+                                                                 "qkv.weight_gradient",
+                                                                 "attention_norm"});
   CHECK(names_of(work.backward_weight) ==
-        std::vector<std::string_view>{"mlp_out.weight_gradient", "mlp_in.weight_gradient",
-                                      "projection.weight_gradient", "qkv.weight_gradient"});
+        std::vector<std::string_view>{"mlp_out.bias_gradient", "mlp_out.weight_gradient",
+                                      "mlp_in.bias_gradient", "mlp_in.weight_gradient",
+                                      "projection.bias_gradient", "projection.weight_gradient",
+                                      "qkv.bias_gradient", "qkv.weight_gradient"});
 }
 
 TEST_CASE("Embedding and head, t = 8") {

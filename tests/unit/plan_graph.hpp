@@ -122,7 +122,7 @@ class UntimedRun {
   }
 
   // Programs that the members of the group run.
-  std::vector<std::size_t> programs_of(GroupKind group, std::size_t p) const {
+  std::vector<std::size_t> programs_of(GroupName group, std::size_t p) const {
     std::vector<std::size_t> list;
     const int rank = plan_.grid.rank({.pipeline = plan_.programs[p].pipeline});
     for (const int member : plan_.grid.members(group, rank))
@@ -132,7 +132,7 @@ class UntimedRun {
     return list;
   }
 
-  int next_collective(std::size_t p, GroupKind group) const {
+  int next_collective(std::size_t p, GroupName group) const {
     for (std::size_t i = 0; i < done_[p].size(); ++i)
       if (!done_[p][i] && op(p, i).kind == OpKind::Collective && op(p, i).group == group)
         return int(i);

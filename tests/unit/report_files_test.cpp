@@ -10,6 +10,7 @@
 
 #include "catch.hpp"
 #include "report/chrome_trace.hpp"
+#include "report/compute_stream.hpp"
 #include "report/html.hpp"
 #include "report/report.hpp"
 #include "unit/report_example.hpp"
@@ -57,6 +58,13 @@ std::vector<json> events_of(const json& trace, const std::string& phase) {
   return events;
 }
 
+// Slices of ops, without the pauses.
+std::vector<json> spans_of(const json& trace) {
+  std::vector<json> slices = events_of(trace, "X");
+  std::erase_if(slices, [](const json& slice) { return slice.at("cat") == "idle"; });
+  return slices;
+}
+
 json example_trace() {
   return json::parse(chrome_trace(example::job(), example::plan(), example::trace()));
 }
@@ -89,7 +97,7 @@ TEST_CASE("report.json reads back as the report") {
   CHECK(read.at("energy_j_per_step") == report.energy_per_step->value);
 
   const json& time = read.at("breakdown_s");
-  CHECK(time.size() == 11);
+  CHECK(time.size() == 12);
   CHECK(time.at("bubble") == 3.0);
   double sum = 0;
   for (const auto& [key, part] : time.items()) sum += part.get<double>();
@@ -164,13 +172,13 @@ TEST_CASE("names that JSON must escape") {
 TEST_CASE("ranks.csv of the example") {
   CHECK(ranks_csv(example_report()) ==
         "rank,represented,stage,forward_s,backward_s,input_gradient_s,weight_gradient_s,"
-        "recompute_s,optimizer_s,tensor_communication_s,pipeline_transfer_s,"
+        "recompute_s,optimizer_s,kernels_s,tensor_communication_s,pipeline_transfer_s,"
         "data_communication_s,other_communication_s,bubble_s,weights_bytes,gradients_bytes,"
         "optimizer_bytes,activations_bytes,buffers_bytes,logits_bytes,memory_bytes,"
         "capacity_bytes\n"
-        "0,4,0,1.5,2.5,0,0,1,0.5,1,0.5,1,0,3,1000000000,1000000000,3000000000,1000000000,"
+        "0,4,0,1.5,2.5,0,0,1,0.5,0,1,0.5,1,0,3,1000000000,1000000000,3000000000,1000000000,"
         "200000000,0,6200000000,8000000000\n"
-        "4,4,1,1.5,2.5,0,0,1,0.5,1,0.25,1,0,3.25,1000000000,1000000000,3000000000,500000000,"
+        "4,4,1,1.5,2.5,0,0,1,0.5,0,1,0.25,1,0,3.25,1000000000,1000000000,3000000000,500000000,"
         "200000000,0,5700000000,8000000000\n");
 }
 
@@ -185,9 +193,9 @@ TEST_CASE("trace.json: a slice for each span, on threads named after the streams
       thread_names[{event.at("pid"), event.at("tid")}] = event.at("args").at("name");
   }
   CHECK(process_names ==
-        std::map<int, std::string>{{0, "rank 0 (stage 0) x4"}, {4, "rank 4 (stage 1) x4"}});
+        std::map<int, std::string>{{1, "rank 0 (stage 0) x4"}, {5, "rank 4 (stage 1) x4"}});
 
-  const std::vector<json> slices = events_of(trace, "X");
+  const std::vector<json> slices = spans_of(trace);
   REQUIRE(slices.size() == 20);
   for (const json& slice : slices) CHECK(thread_names.contains({slice.at("pid"), slice.at("tid")}));
   const json& forward = slices.front();
@@ -204,7 +212,30 @@ TEST_CASE("trace.json: a slice for each span, on threads named after the streams
   });
   REQUIRE(sent != slices.end());
   CHECK(sent->at("args").at("bytes") == 4'000'000);
-  CHECK(thread_names.at({0, sent->at("tid")}) == "send activation");
+  CHECK(thread_names.at({1, sent->at("tid")}) == "send activation");
+}
+
+TEST_CASE("trace.json: compute and pauses fill the step, and pauses are named by their cause") {
+  const json trace = example_trace();
+  std::map<std::pair<int, int>, std::string> threads;
+  for (const json& event : events_of(trace, "M"))
+    if (event.at("name") == "thread_name")
+      threads[{event.at("pid"), event.at("tid")}] = event.at("args").at("name");
+  std::map<int, double> filled;
+  std::set<std::string> causes;
+  for (const json& slice : events_of(trace, "X")) {
+    const std::string thread = threads.at({slice.at("pid"), slice.at("tid")});
+    CHECK((thread == "idle") == (slice.at("cat") == "idle"));
+    if (thread == "idle") causes.insert(slice.at("name"));
+    if (thread == "idle" || thread == "compute")
+      filled[slice.at("pid")] += slice.at("dur").get<double>();
+  }
+  const double step = example::trace().end.value * 1e6;
+  CHECK(filled == std::map<int, double>{{0, step}, {4, step}});
+  for (const std::string& cause : causes)
+    CHECK(std::find(kIdleCauseNames.begin(), kIdleCauseNames.end(), cause) !=
+          kIdleCauseNames.end());
+  CHECK(causes.contains("warm_up"));
 }
 
 TEST_CASE("trace.json: slices of a thread do not overlap") {
@@ -219,14 +250,14 @@ TEST_CASE("trace.json: slices of a thread do not overlap") {
                                          example::span(2, 2, 4)}}},
                     .end = Seconds(4)};
   const json read = json::parse(chrome_trace(job, plan, trace));
-  const std::vector<json> slices = events_of(read, "X");
+  const std::vector<json> slices = spans_of(read);
   REQUIRE(slices.size() == 3);
   CHECK(slices[0].at("tid") == slices[2].at("tid"));
   CHECK(slices[0].at("tid") != slices[1].at("tid"));
   std::set<std::string> names;
   for (const json& event : events_of(read, "M"))
     if (event.at("name") == "thread_name") names.insert(event.at("args").at("name"));
-  CHECK(names == std::set<std::string>{"receive", "receive 2"});
+  CHECK(names == std::set<std::string>{"idle", "receive", "receive 2"});
 }
 
 TEST_CASE("trace.json: an arrow from each send to its receive") {
@@ -279,7 +310,7 @@ TEST_CASE("trace.json: memory over time returns to where it began") {
   for (const int rank : {0, 4}) {
     std::vector<json> counters;
     for (const json& event : events_of(example_trace(), "C"))
-      if (event.at("pid") == rank) counters.push_back(event);
+      if (event.at("pid") == rank + 1) counters.push_back(event);
     REQUIRE(counters.size() > 2);
     double before = -1, highest = 0;
     for (const json& counter : counters) {
@@ -314,7 +345,7 @@ TEST_CASE("trace.json in pieces is the whole") {
   });
   CHECK(pieces > 4);
   CHECK(whole == chrome_trace(example::job(), example::plan(), trace));
-  CHECK(events_of(json::parse(whole), "X").size() == 10010);
+  CHECK(spans_of(json::parse(whole)).size() == 10010);
 }
 
 TEST_CASE("the outputs are written, over those of an earlier run") {

@@ -11,6 +11,7 @@ const Theme = (() => {
     weight_gradient: 'weight gradient',
     recompute: 'recompute',
     optimizer: 'optimizer',
+    kernels: 'kernel of a recording',
     tensor: 'tensor-parallel collective inside compute',
     all_reduce: 'all-reduce',
     reduce_scatter: 'reduce-scatter',
@@ -19,6 +20,7 @@ const Theme = (() => {
     broadcast: 'broadcast',
     activation: 'activation transfer',
     gradient: 'gradient transfer',
+    message: 'message of a recording',
   };
   // Why a compute stream idles. Hatched.
   const idle = {

@@ -10,8 +10,11 @@ class Timeline {
   static gap = 3;
   static wide = 1.5;     // pixels from which on a span is drawn by itself
 
-  constructor(trace, root, overviewRoot) {
+  // `end`: where the axis of time ends, if it is not where the step does.
+  constructor(trace, root, overviewRoot, end = trace.end) {
     this.trace = trace;
+    this.end = end;
+    this.partner = null;      // a timeline that shows the same range of time
     this.root = root;
     this.streams = false;     // all streams of all ranks
     this.openRanks = new Set();   // ranks whose streams are shown
@@ -125,10 +128,10 @@ class Timeline {
     if (width === this.width) return;
     this.width = width;
     const extent = [[Timeline.gutter, 0], [this.width, 100]];
-    this.base = d3.scaleLinear().domain([0, this.trace.end])
+    this.base = d3.scaleLinear().domain([0, this.end])
         .range([Timeline.gutter, this.width - 12]);
     this.zoom.extent(extent).translateExtent([[Timeline.gutter, -Infinity], [this.width, Infinity]])
-        .scaleExtent([1, Math.max(10, this.trace.end / 1e4)]);
+        .scaleExtent([1, Math.max(10, this.end / 1e4)]);
     this.sizeOverview();
     this.layOut();
   }
@@ -193,10 +196,23 @@ class Timeline {
         row => row.top + row.height > shift + Timeline.axis && row.top < shift + height);
     for (const row of visible) this.paintRow(row, x, from, to, row.top - shift);
     if (this.path) this.paintPath(x, from, to, shift);
+    this.paintEnd(x);
     c.restore();
     this.paintNames(visible, shift);
     this.paintAxis(x);
     ++this.frames;
+  }
+
+  // Where the axis goes on after the step.
+  paintEnd(x) {
+    const {context: c} = this, left = x(this.trace.end);
+    if (this.trace.end >= this.end || left > this.width) return;
+    c.fillStyle = Theme.color('line');
+    c.globalAlpha = 0.45;
+    c.fillRect(left, 0, this.width - left, this.height);
+    c.globalAlpha = 1;
+    c.fillStyle = Theme.color('contrast');
+    c.fillRect(left, 0, 1.5, this.height);
   }
 
   // The first item of a row that ends after `time`.
@@ -493,8 +509,8 @@ class Timeline {
     const {trace} = this, rank = trace.ranks[trace.rankOf[span]];
     const {program} = rank, op = trace.op[span];
     const lines = [['what', Theme.nameOf(trace.categories[trace.category[span]])]];
-    const purpose = trace.data.purposes[program.purpose[op]];
-    if (program.kind[op] === Trace.kCollective) lines.push(['purpose', purpose]);
+    if (program.kind && program.kind[op] === Trace.kCollective)
+      lines.push(['purpose', trace.data.purposes[program.purpose[op]]]);
     lines.push(['rank', this.rankName(rank)], ['stream', trace.data.streams[program.stream[op]]]);
     lines.push(...this.times(trace.start[span], trace.finish[span]));
     if (program.bytes[op] > 0) lines.push(['bytes', Format.bytes(program.bytes[op])]);
@@ -505,7 +521,7 @@ class Timeline {
       lines.push(['recompute', Format.picoseconds(trace.recompute[span])]);
     const awaited = trace.awaited[span];
     if (awaited >= 0) lines.push(['waited for', this.awaitedName(awaited, rank)]);
-    else lines.push(['waited for', 'nothing']);
+    else if (trace.data.programs[0].kind) lines.push(['waited for', 'nothing']);
     return [Trace.nameOf(trace, span), lines];
   }
 
@@ -516,7 +532,7 @@ class Timeline {
   }
 
   describePause(rank, pause) {
-    const {trace} = this, {idle} = rank, op = idle.awaited[pause];
+    const {trace} = this, {idle} = rank, op = idle.awaited ? idle.awaited[pause] : -1;
     const lines = [['rank', this.rankName(rank)],
                    ...this.times(idle.start[pause], idle.finish[pause])];
     if (op >= 0) {
@@ -556,7 +572,7 @@ class Timeline {
     const actions = {
       ArrowLeft: () => this.moveBy(-0.15), ArrowRight: () => this.moveBy(0.15),
       '+': () => this.zoomBy(1.5), '=': () => this.zoomBy(1.5), '-': () => this.zoomBy(1 / 1.5),
-      '0': () => this.show(0, this.trace.end),
+      '0': () => this.show(0, this.end),
     };
     const action = event.ctrlKey || event.metaKey ? null : actions[event.key];
     if (!action) return;
@@ -577,11 +593,16 @@ class Timeline {
     this.transform = d3.event.transform;
     this.draw();
     this.placeBrush();
+    if (this.partner) this.partner.follow(this.transform);
+  }
+  follow(transform) {
+    if (transform.k === this.transform.k && transform.x === this.transform.x) return;
+    d3.select(this.canvas).call(this.zoom.transform, transform);
   }
   zoomBy(factor) { this.zoom.scaleBy(d3.select(this.canvas), factor); }
   moveBy(part) {
     const [from, to] = this.view(), shift = part * (to - from);
-    const low = Math.min(Math.max(0, from + shift), this.trace.end - (to - from));
+    const low = Math.min(Math.max(0, from + shift), this.end - (to - from));
     this.show(low, low + to - from);
   }
   // Picoseconds.
@@ -602,12 +623,13 @@ class Timeline {
 
   // How many of the GPUs compute, over time, and the part of the step that is in view.
   makeOverview(root) {
+    const isCompute = (program, op) => !program.kind || program.kind[op] === Trace.kCompute;
     const bins = 600, {trace} = this, busy = new Float64Array(bins);
-    const width = trace.end / bins || 1;
+    const width = this.end / bins || 1;
     for (const rank of trace.ranks)
       for (let i = rank.first; i < rank.end; ++i) {
         const op = trace.op[i];
-        if (rank.program.kind[op] !== Trace.kCompute || rank.program.stream[op] !== 0) continue;
+        if (rank.program.stream[op] !== 0 || !isCompute(rank.program, op)) continue;
         const last = Math.min(bins - 1, Math.floor(trace.finish[i] / width));
         for (let bin = Math.floor(trace.start[i] / width); bin <= last; ++bin)
           busy[bin] += rank.represented * Math.max(0, Math.min(trace.finish[i], (bin + 1) * width) -

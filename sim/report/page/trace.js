@@ -6,6 +6,7 @@ const Trace = (() => {
 
   // The category under which an op is coloured.
   function categoryOf(data, program, op) {
+    if (program.categoryKey) return program.categoryKey[op];
     const kind = program.kind[op], purpose = data.purposes[program.purpose[op]];
     if (kind === kCollective) return data.collectives[program.collective[op]];
     return purpose.replace(/ /g, '_');
@@ -22,8 +23,11 @@ const Trace = (() => {
   function decode(data) {
     const categories = Object.keys(Theme.work).concat(Object.keys(Theme.idle));
     const number = new Map(categories.map((key, i) => [key, i]));
+    // A measured trace may know kinds of work that the page does not.
+    const known = key => number.has(key) ? number.get(key) : number.get('unknown');
     const programs = data.programs.map(program => Object.assign({}, program, {
-      category: program.kind.map((_, op) => number.get(categoryOf(data, program, op))),
+      category: program.name.map(
+          (_, op) => known(categoryOf(data, program, op))),
     }));
     const total = d3.sum(data.ranks, rank => rank.op.length);
     const trace = {
@@ -33,6 +37,8 @@ const Trace = (() => {
       awaited: new Int32Array(total), category: new Uint8Array(total),
       rankOf: new Int32Array(total), ranks: [],
     };
+    // By number in report.html, by name in compare.html.
+    const nameOfCause = cause => data.idle_causes ? data.idle_causes[cause] : cause;
     let next = 0;
     data.ranks.forEach((raw, index) => {
       const program = programs[raw.program], starts = sums(raw.start), first = next;
@@ -42,7 +48,7 @@ const Trace = (() => {
         trace.finish[next] = starts[i] + raw.duration[i];
         trace.communication[next] = raw.communication[i];
         trace.recompute[next] = raw.recompute[i];
-        trace.awaited[next] = raw.awaited[i];
+        trace.awaited[next] = raw.awaited ? raw.awaited[i] : -1;
         trace.category[next] = program.category[raw.op[i]];
         trace.rankOf[next] = index;
       }
@@ -52,8 +58,8 @@ const Trace = (() => {
         idle: {
           start: pauses,
           finish: pauses.map((start, i) => start + raw.idle.duration[i]),
-          cause: raw.idle.cause.map(cause => data.idle_causes[cause]),
-          category: raw.idle.cause.map(cause => number.get(data.idle_causes[cause])),
+          cause: raw.idle.cause.map(nameOfCause),
+          category: raw.idle.cause.map(cause => known(nameOfCause(cause))),
           awaited: raw.idle.awaited,
         },
       });

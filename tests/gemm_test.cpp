@@ -1,0 +1,77 @@
+// GEMMs by their tiles against measured ones. `held_out` shapes were not used for any parameter.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <string>
+
+#include "catch.hpp"
+#include "config/load.hpp"
+
+namespace windtunnel {
+
+namespace {
+
+struct Errors {
+  double mean = 0, worst = 0;
+  int rows = 0;
+};
+
+GpuSpec gpu_of(const std::string& cluster) {
+  return load_job_text(
+             "model: {family: gpt, hidden: 64, layers: 1, heads: 1, vocab: 64, "
+             "max_sequence: 64}\n"
+             "cluster: ../topologies/clusters/" +
+                 cluster +
+                 ".yaml\n"
+                 "gpus: 1\nbatch: {global: 1, micro: 1, sequence: 64}\nprecision: bf16\n",
+             WINDTUNNEL_SOURCE_DIR "/workloads/test.yaml", {})
+      .cluster.node_types.front()
+      .gpu;
+}
+
+Errors errors(const GpuSpec& gpu, const std::string& table, const std::string& use) {
+  std::ifstream file(WINDTUNNEL_SOURCE_DIR "/tests/data/" + table);
+  REQUIRE(file);
+  Errors errors;
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with(use + ",")) continue;
+    long batch = 0, m = 0, n = 0, k = 0;
+    double tflops = 0;
+    REQUIRE(std::sscanf(line.c_str() + use.size(), ",%ld,%ld,%ld,%ld,%lf", &batch, &m, &n, &k,
+                        &tflops) == 5);
+    const Work work = matmul(m, n, k, DType::Bf16, batch);
+    const double measured = work.flops.value / (tflops * 1e12);
+    const double error = std::abs(kernel_time(gpu, work, DType::Bf16).value / measured - 1);
+    errors.mean += error;
+    errors.worst = std::max(errors.worst, error);
+    ++errors.rows;
+  }
+  errors.mean /= errors.rows;
+  return errors;
+}
+
+}  // namespace
+
+TEST_CASE("GEMMs of H100 by shape", "[gemm]") {
+  const GpuSpec gpu = gpu_of("single-8xh100");
+  const Errors fitted = errors(gpu, "h100_gemm.csv", "fitted");
+  CHECK(fitted.rows == 37);
+  CHECK(fitted.mean < 0.04);
+  const Errors held_out = errors(gpu, "h100_gemm.csv", "held_out");
+  CHECK(held_out.rows == 30);
+  CHECK(held_out.mean < 0.04);
+  CHECK(held_out.worst < 0.2);
+}
+
+TEST_CASE("GEMMs of A100 by shape", "[gemm]") {
+  const GpuSpec gpu = gpu_of("single-8xa100");
+  CHECK(errors(gpu, "a100_gemm.csv", "fitted").mean < 0.03);
+  const Errors held_out = errors(gpu, "a100_gemm.csv", "held_out");
+  CHECK(held_out.rows == 5);
+  CHECK(held_out.mean < 0.09);
+}
+
+}  // namespace windtunnel

@@ -1,0 +1,83 @@
+// Kernels that the host issues too slowly for the GPU.
+#include "catch.hpp"
+#include "config/load.hpp"
+#include "engine/simulate.hpp"
+
+namespace windtunnel {
+
+namespace {
+
+Job small_job(const std::string& parallel, int gpus, const std::string& host) {
+  return load_job_text(
+      "model: {family: gpt, hidden: 256, layers: 2, heads: 4, vocab: 512, max_sequence: 64}\n"
+      "cluster: ../topologies/clusters/single-8xa100.yaml\n"
+      "gpus: " +
+          std::to_string(gpus) +
+          "\n"
+          "parallel: " +
+          parallel +
+          "\n"
+          "batch: {global: 2, micro: 1, sequence: 64}\n"
+          "precision: bf16\n" +
+          host,
+      WINDTUNNEL_SOURCE_DIR "/workloads/test.yaml", {});
+}
+
+double time_of(const Job& job) {
+  return simulate(build_plan(job), build_cluster(job.cluster, job.gpus), conditions_of(job))
+      .end.value;
+}
+
+struct Issued {
+  int kernels = 0, collectives = 0;
+};
+
+Issued issued_by(const Plan& plan) {
+  Issued sum;
+  for (const Op& op : plan.programs.front().ops) {
+    if (op.kind == OpKind::Collective) ++sum.collectives;
+    if (op.kind != OpKind::Compute) continue;
+    for (const BlockPiece& piece : plan.blocks[std::size_t(op.block)])
+      if (const Work* work = std::get_if<Work>(&piece.piece.what))
+        sum.kernels += work->kernels;
+      else
+        ++sum.collectives;
+  }
+  return sum;
+}
+
+// The step ends with the optimizer's one kernel.
+double last_kernel(const Job& job, const Plan& plan) {
+  const Op& last = plan.programs.front().ops.back();
+  const Piece& piece = plan.blocks[std::size_t(last.block)].front().piece;
+  return kernel_time(job.cluster.node_types.front().gpu, std::get<Work>(piece.what), plan.type)
+      .value;
+}
+
+}  // namespace
+
+TEST_CASE("A GPU that waits for its host ends one kernel after the last one is issued", "[host]") {
+  const Job job = small_job("{}", 1, "host: {kernel: 1 ms, collective: 0 s}\n");
+  const Plan plan = build_plan(job);
+  const Issued issued = issued_by(plan);
+  CHECK(issued.kernels > 100);
+  CHECK(issued.collectives == 0);
+  CHECK(time_of(job) == Approx(issued.kernels * 1e-3 + last_kernel(job, plan)).epsilon(1e-9));
+}
+
+TEST_CASE("The host issues collectives in the order of the kernels", "[host]") {
+  const Job job = small_job("{tensor: 2}", 2, "host: {kernel: 1 ms, collective: 3 ms}\n");
+  const Plan plan = build_plan(job);
+  const Issued issued = issued_by(plan);
+  CHECK(issued.collectives > 10);
+  const double host = issued.kernels * 1e-3 + issued.collectives * 3e-3;
+  CHECK(time_of(job) == Approx(host + last_kernel(job, plan)).epsilon(1e-9));
+}
+
+TEST_CASE("A host that is always ahead delays the first kernel alone", "[host]") {
+  const double captured = time_of(small_job("{}", 1, ""));
+  const double eager = time_of(small_job("{}", 1, "host: {kernel: 1 ns, collective: 1 ns}\n"));
+  CHECK(eager == Approx(captured + 1e-9).epsilon(1e-12));
+}
+
+}  // namespace windtunnel
