@@ -202,7 +202,7 @@ int validate_files(const ValidateOptions& tables, TrialOptions trial) {
   return outcome.passed ? written : kFailed;
 }
 
-// Verbs of the backend's program, with all that follows them.
+// A verb of the backend's program, with all that follows it.
 int pass_to_backend(const CLI::App& verb) {
   if (const std::string complaint = backend_complaint(); !complaint.empty()) return fail(complaint);
   std::vector<std::string> arguments = verb.remaining();
@@ -356,8 +356,8 @@ int run(int argc, char** argv) {
     if (compare_verb->parsed()) return compare_runs(options);
     if (plot_verb->parsed()) return plot_folder(plot_options);
     if (validate_verb->parsed()) return validate_files(validate_options, trial_options);
-    if (run_verb->parsed()) return pass_to_backend(*run_verb);
-    if (calibrate_verb->parsed()) return pass_to_backend(*calibrate_verb);
+    for (const CLI::App* verb : {run_verb, calibrate_verb})
+      if (verb->parsed()) return pass_to_backend(*verb);
     if (up_verb->parsed()) return lab_up_on(options.topology);
     if (down_verb->parsed()) return lab_gone();
     if (lab_verb->parsed()) return lab_status();

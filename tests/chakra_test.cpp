@@ -36,9 +36,18 @@ Job read_again(const fs::path& prefix, const Condition& condition,
                        WINDTUNNEL_SOURCE_DIR "/workloads/test.yaml");
 }
 
+// A trace says nothing of the host that issues kernels.
+std::vector<Setting> traceable_strategies() {
+  std::vector<Setting> strategies = kStrategies;
+  std::erase_if(strategies, [](const Setting& strategy) {
+    return strategy.yaml.find("host:") != std::string::npos;
+  });
+  return strategies;
+}
+
 void check_round_trips(const std::string& communication) {
   const TemporaryFolder folder("chakra");
-  for (const Setting& strategy : kStrategies)
+  for (const Setting& strategy : traceable_strategies())
     for (const Condition& condition : kConditions) {
       INFO(strategy.name << ", " << condition.name << ", " << communication);
       const Job job = job_of(strategy, condition, communication);
@@ -60,7 +69,7 @@ TEST_CASE("chakra: an exported job imported again takes the same time, NCCL's mo
 
 TEST_CASE("chakra: an imported step can be exported and imported again") {
   const TemporaryFolder folder("chakra");
-  for (const Setting& strategy : kStrategies) {
+  for (const Setting& strategy : traceable_strategies()) {
     INFO(strategy.name);
     const Job job = job_of(strategy, kConditions[0], kNccl);
     REQUIRE(written(job, folder.path / "first") == "");

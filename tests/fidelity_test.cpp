@@ -87,7 +87,8 @@ TEST_CASE("fidelity: folded, stage and full agree with Gloo, rendezvous and copi
   for (const Setting& strategy : kStrategies)
     for (const std::size_t condition : {std::size_t(0), std::size_t(3), kConditions.size() - 1})
       for (const std::string ahead : {"0}", "1}"}) {
-        if (strategy.name == "pipeline, blocking") continue;  // refused with rendezvous
+        if (strategy.yaml.find("blocking") != std::string::npos)
+          continue;  // refused with rendezvous
         INFO(strategy.name << ", " << kConditions[condition].name << ", ahead " << ahead);
         Job job = job_of(strategy, kConditions[condition], gloo + ahead);
         job.cluster.communication.cpu_seconds_per_byte = 0.7e-9;

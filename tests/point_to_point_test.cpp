@@ -34,11 +34,12 @@ Job job_of(const Pipeline& pipeline, const std::string& communication) {
           ranks +
           ", tasks_per_node: 1, cpus_per_task: 1, type: {gpu: ../topologies/gpus/cpu-core.yaml,\n"
           "       cores: 1, memory: 4 GB, memory_bandwidth: 9 GB/s,\n"
-          "       interconnect: {family: shared_memory, bandwidth: 4 GB/s, latency: 1 us},\n"
+          "       interconnect: {family: shared_memory, bandwidth: 4 GB/s, latency: 1 us, "
+          "efficiency: 1},\n"
           "       nics: {count: 1, bandwidth: " +
           pipeline.bandwidth +
           "}}}\n"
-          "  fabric: {family: star, latency: 0 s}\n"
+          "  fabric: {family: star, latency: 0 s, efficiency: 1}\n"
           "  communication: {model: alpha_beta, algorithm: ring, source: test" +
           communication + "}\ngpus: " + ranks + "\nparallel: {pipeline: " + ranks +
           ", virtual_stages: " + std::to_string(pipeline.virtual_stages) +

@@ -24,9 +24,10 @@ std::string cluster_of(int nodes) {
          std::to_string(nodes) +
          ", tasks_per_node: 1, cpus_per_task: 1, type: {gpu: ../topologies/gpus/cpu-core.yaml,\n"
          "       cores: 1, memory: 4 GB, memory_bandwidth: 9 GB/s,\n"
-         "       interconnect: {family: shared_memory, bandwidth: 4 GB/s, latency: 1 us},\n"
+         "       interconnect: {family: shared_memory, bandwidth: 4 GB/s, efficiency: 1.0,\n"
+         "         latency: 1 us},\n"
          "       nics: {count: 1, bandwidth: 800 Gb/s}}}\n"
-         "  fabric: {family: star, latency: 1 ms}\n"
+         "  fabric: {family: star, efficiency: 1.0, latency: 1 ms}\n"
          "  communication: {model: alpha_beta, algorithm: ring, source: test}\n";
 }
 

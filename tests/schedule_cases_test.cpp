@@ -44,13 +44,14 @@ std::string cluster(int nodes, const std::string& bandwidth, const std::string& 
          "    - {count: " +
          std::to_string(nodes) +
          ", type: {gpu: ../topologies/gpus/a100-sxm4-80gb.yaml, gpus: 1,\n"
-         "       interconnect: {family: nvlink_switch, bandwidth: 300 GB/s, latency: 0 s},\n"
+         "       interconnect: {family: nvlink_switch, bandwidth: 300 GB/s, latency: 0 s, "
+         "efficiency: 1},\n"
          "       nics: {count: 1, bandwidth: " +
          bandwidth +
          "}}}\n"
          "  fabric: {family: star, latency: " +
          latency +
-         "}\n"
+         ", efficiency: 1}\n"
          "  communication: {model: alpha_beta, algorithm: ring}\n"
          "gpus: " +
          std::to_string(nodes) +

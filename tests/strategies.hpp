@@ -54,13 +54,13 @@ inline const std::vector<Setting> kStrategies = {
 // 8 nodes of 2 GPUs and 2 NICs.
 struct Condition {
   std::string name;
-  std::string fabric = "{family: star, latency: 5 us}";
+  std::string fabric = "{family: star, latency: 5 us, efficiency: 1}";
   std::string overrides = "[]", stragglers = "[]";
   bool mixed = false;
 };
 inline const std::string kUnevenTree =
     "{family: fat_tree, levels: 2, nodes_per_leaf: 3, oversubscription: 3, latency: 4 us, "
-    "hop_latency: 1 us}";
+    "hop_latency: 1 us, efficiency: 1}";
 inline const std::vector<Condition> kConditions = {
     {.name = "homogeneous"},
     {.name = "straggler", .stragglers = "[{rank: 5, slowdown: 1.5}]"},
@@ -83,10 +83,11 @@ inline const std::string kAlphaBeta = "{model: alpha_beta, algorithm: ring}",
 inline std::string nodes(const std::string& gpu, int count) {
   return "    - {count: " + std::to_string(count) + ", type: {gpu: ../topologies/gpus/" + gpu +
          ".yaml, gpus: 2,\n"
-         "       interconnect: {family: nvlink_switch, bandwidth: 300 GB/s, latency: 2 us},\n"
+         "       interconnect: {family: nvlink_switch, bandwidth: 300 GB/s, latency: 2 us, "
+         "efficiency: 1},\n"
          "       nics: {count: 2, bandwidth: 200 Gb/s},\n"
          "       nccl: {channels: 12, channel_intra: 20 GB/s, channels_inter: 2,\n"
-         "              channel_inter: 24 GB/s, source: test}}}\n";
+         "              channel_inter: 24 GB/s, multiprocessors: 108, source: test}}}\n";
 }
 
 // The machines of a job, and what is wrong with them.

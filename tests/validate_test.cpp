@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "commands/validate_collectives.hpp"
 #include "commands/validate_job.hpp"
 #include "commands/validate_null.hpp"
 #include "commands/validate_run.hpp"
@@ -16,6 +17,7 @@
 #include "commands/validate_summary.hpp"
 #include "commands/validate_table.hpp"
 #include "config/config_error.hpp"
+#include "folder.hpp"
 
 using namespace windtunnel;
 
@@ -206,7 +208,8 @@ TEST_CASE("Hagemann: Llama shape, ZeRO-1, the kernel of the row") {
   CHECK(job.parallel.zero_stage == 1);
   CHECK(job.parallel.tensor == 2);
   CHECK(job.parallel.data == 32);
-  CHECK(job.precision.gradients == DType::Fp32);
+  CHECK(job.precision.gradients == DType::Bf16);
+  CHECK(job.software->name == "aleph-alpha-scaling");
   CHECK(job.recompute == Recompute::Full);
   CHECK(job.attention == AttentionKernel::Flash1);
   CHECK(job_for("11_hagemann_parallel_layouts", "0073").attention == AttentionKernel::Eager);
@@ -301,9 +304,60 @@ TEST_CASE("every published row becomes a job or a reason") {
 
 TEST_CASE("the accuracy table goes between its marks") {
   const std::string begin = "<!-- accuracy: begin -->", end = "<!-- accuracy: end -->";
-  CHECK(between_marks("a\n" + begin + "\nold\n" + end + "\nb\n", "new\n", "r.md") ==
+  CHECK(between_marks("a\n" + begin + "\nold\n" + end + "\nb\n", "accuracy", "new\n", "r.md") ==
         "a\n" + begin + "\nnew\n" + end + "\nb\n");
-  CHECK_THROWS_AS(between_marks("no marks", "new\n", "r.md"), ConfigError);
+  CHECK_THROWS_AS(between_marks("no marks", "accuracy", "new\n", "r.md"), ConfigError);
+}
+
+TEST_CASE("collectives: rows are predicted, refused with a reason, and fitted on other systems") {
+  const TemporaryFolder folder("collectives");
+  const std::string header =
+      "row_id,system,gpu,gpus_per_node,nodes,ranks,intra_link,lib,algo,collective,size_bytes,"
+      "time_us,algbw_GBps,note\n";
+  const std::string table = (folder.path / "sweeps.csv").string();
+  write_text(table,
+             header + "a,8xA100 node,A100,8,1,8,NVLink3,nccl,,all_reduce,1073741824,8000,,\n" +
+                 "b,DGX Cloud H100,H100,8,1,8,NVLink4,nccl,,all_reduce,1073741824,,214.7483648,\n" +
+                 "c,8xA100 node,A100,8,1,8,NVLink3,nccl,,sendrecv,1024,10,,\n" +
+                 "d,8xA100 node,A100,8,1,8,NVLink3,mscclpp (not NCCL),,all_gather,1024,10,,\n");
+  CHECK(is_collective_table(table));
+  CHECK_FALSE(is_collective_table(kTables + "01_korthikanti_2022.csv"));
+  const std::vector<CollectiveRow> rows = collective_rows({table}, rules());
+  REQUIRE(rows.size() == 4);
+  CHECK(rows[0].seconds.published == Approx(8e-3));
+  CHECK(rows[1].seconds.published == Approx(5e-3));  // from the bandwidth
+  CHECK(rows[2].refusal == "no such collective: sendrecv");
+  CHECK(rows[3].refusal == "not NCCL");
+  REQUIRE(rows[0].fitted);
+  REQUIRE(rows[1].fitted);
+  // Each is corrected by the other's ratio of measured to predicted.
+  CHECK(*rows[0].fitted ==
+        Approx(rows[0].seconds.predicted * rows[1].seconds.published / rows[1].seconds.predicted));
+  CHECK(*rows[1].fitted ==
+        Approx(rows[1].seconds.predicted * rows[0].seconds.published / rows[0].seconds.predicted));
+  CHECK(collectives_text(rows).find("8xA100 node, 1 x 8") != std::string::npos);
+  CHECK(collectives_csv(rows).find("d,8xA100 node,all_gather,1,8,1024,1e-05,,,not NCCL\n") !=
+        std::string::npos);
+}
+
+TEST_CASE("collectives: bad tables name file, line and what is wrong") {
+  const TemporaryFolder folder("bad_collectives");
+  const auto error = [&](const std::string& csv) -> std::string {
+    const std::string table = (folder.path / "t.csv").string();
+    write_text(table, csv);
+    try {
+      collective_rows({table}, rules());
+    } catch (const ConfigError& caught) {
+      const std::string text = caught.what();
+      return text.substr(text.rfind("t.csv"));
+    }
+    return "";
+  };
+  CHECK(error("collective,system\n") == "t.csv:1: error: missing column 'gpu'");
+  const std::string header =
+      "system,gpu,gpus_per_node,nodes,ranks,intra_link,lib,algo,collective,size_bytes,"
+      "time_us,algbw_GBps,note\n";
+  CHECK(error(header + "a,b\n") == "t.csv:2: error: 2 fields, but the header has 13");
 }
 
 TEST_CASE("validate on the command line: wrong input exits with 2") {

@@ -61,6 +61,7 @@ struct NodeType {
     Rate channel_inter;      // per channel
     bool nvls = false;
     bool amd_cpu = false;
+    int multiprocessors = 0;  // of a GPU; a channel's kernel takes one
     std::string source;
   };
   std::optional<Nccl> nccl;

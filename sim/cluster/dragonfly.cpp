@@ -27,7 +27,7 @@ constexpr ParameterSpec kParameters[] = {
     {"global_cables_per_router", ParameterKind::Count},
     {"local_bandwidth", ParameterKind::DataRate, false, 0},
     {"global_bandwidth", ParameterKind::DataRate, false, 0},
-    {"efficiency", ParameterKind::Ratio, false, 1},
+    {"efficiency", ParameterKind::Ratio},
     {"latency", ParameterKind::Time},
     {"hop_latency", ParameterKind::Time, false, 0},
 };

@@ -39,7 +39,7 @@ constexpr ParameterSpec kParameters[] = {
     {"leaves_per_pod", ParameterKind::Count, false, 0},
     {"oversubscription", ParameterKind::Ratio, false, 1},
     {"core_oversubscription", ParameterKind::Ratio, false, 1},
-    {"efficiency", ParameterKind::Ratio, false, 1},
+    {"efficiency", ParameterKind::Ratio},
     {"latency", ParameterKind::Time},
     {"hop_latency", ParameterKind::Time, false, 0},
 };

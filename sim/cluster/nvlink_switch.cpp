@@ -20,7 +20,7 @@ namespace {
 
 constexpr ParameterSpec kParameters[] = {
     {"bandwidth", ParameterKind::DataRate},
-    {"efficiency", ParameterKind::Ratio, false, 1},
+    {"efficiency", ParameterKind::Ratio},
     {"latency", ParameterKind::Time},
 };
 

@@ -8,7 +8,7 @@ namespace windtunnel {
 namespace {
 
 constexpr ParameterSpec kParameters[] = {
-    {"efficiency", ParameterKind::Ratio, false, 1},
+    {"efficiency", ParameterKind::Ratio},
     {"latency", ParameterKind::Time},
 };
 

@@ -22,7 +22,7 @@ namespace {
 constexpr ParameterSpec kParameters[] = {
     {"dims", ParameterKind::Counts},
     {"bandwidth", ParameterKind::DataRate, false, 0},
-    {"efficiency", ParameterKind::Ratio, false, 1},
+    {"efficiency", ParameterKind::Ratio},
     {"latency", ParameterKind::Time},
     {"hop_latency", ParameterKind::Time, false, 0},
 };

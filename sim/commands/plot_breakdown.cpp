@@ -27,12 +27,12 @@ struct Bar {
 
 // The bubble of a rank by cause, from its pauses; what the trace does not explain is "unknown".
 std::map<std::string, double> bubble_of(const TraceFile& trace, const TracedRank& rank) {
-  static const std::set<std::string> kTransfers = {"pipeline_transfer", "data_communication",
-                                                   "other_communication"};
+  static const std::set<std::string> transfers = {"pipeline_transfer", "data_communication",
+                                                  "other_communication"};
   std::map<std::string, double> bubble;
   for (const TracedSlice& pause : rank.idle) {
     const std::string& cause = trace.ops[std::size_t(pause.op)].category;
-    if (!kTransfers.contains(cause)) bubble[cause] += double(pause.end - pause.start) * 1e-12;
+    if (!transfers.contains(cause)) bubble[cause] += double(pause.end - pause.start) * 1e-12;
   }
   return bubble;
 }
@@ -68,6 +68,7 @@ std::vector<Bar> bars_of(const RunFiles& run, const TraceFile& trace) {
     }
   }
   std::vector<Bar> list;
+  list.reserve(bars.size());
   for (auto& [number, bar] : bars) list.push_back(std::move(bar));
   return list;
 }

@@ -25,13 +25,14 @@ struct CategoryName {
   std::string_view key, name;
   bool is_idle = false;
 };
-inline constexpr std::array<CategoryName, 22> kCategories = {{
+inline constexpr std::array<CategoryName, 24> kCategories = {{
     {"forward", "forward"},
     {"backward", "backward"},
     {"input_gradient", "input gradient"},
     {"weight_gradient", "weight gradient"},
     {"recompute", "recompute"},
     {"optimizer", "optimizer"},
+    {"kernels", "kernel of a recording"},
     {"tensor", "tensor-parallel collective inside compute"},
     {"all_reduce", "all-reduce"},
     {"reduce_scatter", "reduce-scatter"},
@@ -40,6 +41,7 @@ inline constexpr std::array<CategoryName, 22> kCategories = {{
     {"broadcast", "broadcast"},
     {"activation", "activation transfer"},
     {"gradient", "gradient transfer"},
+    {"message", "message of a recording"},
     {"pipeline_transfer", "waits for a message on its way", true},
     {"data_communication", "waits for a data-parallel collective", true},
     {"other_communication", "waits for another collective", true},

@@ -176,8 +176,9 @@ void add_speed_up(Picture& picture, const SweepPoints& sweep, const std::vector<
   panel.high *= kSpace;
   panel.low /= kSpace;
   std::vector<double> ticks;
-  for (double tick = std::exp2(std::ceil(std::log2(panel.low))); tick <= panel.high; tick *= 2)
-    ticks.push_back(tick);
+  const int last = int(std::floor(std::log2(panel.high)));
+  for (int power = int(std::ceil(std::log2(panel.low))); power <= last; ++power)
+    ticks.push_back(std::exp2(power));
   constexpr std::size_t kMostTicks = 9;
   const std::size_t every = (ticks.size() + kMostTicks - 1) / kMostTicks;
   std::vector<double> shown;

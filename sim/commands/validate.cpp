@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "commands/files.hpp"
+#include "commands/validate_collectives.hpp"
 #include "commands/validate_pictures.hpp"
 #include "commands/validate_summary.hpp"
 #include "commands/workers.hpp"
@@ -23,36 +24,63 @@ std::string rules_path(const ValidateOptions& options) {
   if (!options.rules.empty()) return options.rules;
   const fs::path folder = fs::path(options.files.front()).parent_path();
   const std::string name = "systems.yaml";
-  const fs::path above = folder.empty() ? fs::path("..") : folder.parent_path();
-  for (const fs::path& candidate : {folder / name, above / name})
-    if (fs::exists(candidate)) return candidate.string();
-  throw ConfigError(
-      fmt::format("{}: error: no {} beside the table or in the folder above; --rules can name one",
-                  options.files.front(), name));
+  for (const fs::path& above : {fs::path("."), fs::path(".."), fs::path("../..")})
+    if (const fs::path file = (folder / above / name).lexically_normal(); fs::exists(file))
+      return file.string();
+  throw ConfigError(fmt::format(
+      "{}: error: no {} beside the table or in the two folders above; --rules can name one",
+      options.files.front(), name));
 }
 
-std::string write_all(const fs::path& folder, const Validation& validation,
-                      const std::vector<TableSummary>& tables) {
+using File = std::pair<const char*, std::string>;
+
+std::string write_files(const fs::path& folder, const std::vector<File>& files) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) return fmt::format("cannot make '{}': {}", folder.string(), error.message());
-  const std::array<std::pair<const char*, std::string>, 5> files = {{
-      {"rows.csv", rows_csv(validation)},
-      {"summary.csv", summary_csv(tables)},
-      {"summary.json", summary_json(tables)},
-      {"scatter.svg", svg(scatter_picture(validation))},
-      {"errors.svg", svg(histogram_picture(validation))},
-  }};
   for (const auto& [name, content] : files)
     if (std::string problem = replace_file(folder / name, content); !problem.empty())
       return problem;
   return "";
 }
 
-std::string write_readme(const fs::path& path, const std::vector<TableSummary>& tables) {
+// What one kind of tables comes to.
+struct Findings {
+  std::string text;      // for the terminal
+  std::string markdown;  // for the README, between the marks of `mark`
+  std::string_view mark;
+  std::vector<File> files;
+};
+
+Findings runs(const std::vector<std::string>& files, const Rules& rules, Split split, int workers) {
+  const Validation validation = validated(files, rules, split, workers);
+  const std::vector<TableSummary> tables = summaries(validation);
+  std::string text = is_small(validation) ? rows_text(validation) : "";
+  return {.text = text + to_text(tables),
+          .markdown = to_markdown(tables),
+          .mark = "accuracy",
+          .files = {{"rows.csv", rows_csv(validation)},
+                    {"summary.csv", summary_csv(tables)},
+                    {"summary.json", summary_json(tables)},
+                    {"scatter.svg", svg(scatter_picture(validation))},
+                    {"errors.svg", svg(histogram_picture(validation))}}};
+}
+
+Findings collectives(const std::vector<std::string>& files, const Rules& rules) {
+  const std::vector<CollectiveRow> rows = collective_rows(files, rules);
+  return {.text = collectives_text(rows),
+          .markdown = collectives_markdown(rows),
+          .mark = "collectives",
+          .files = {{"collectives.csv", collectives_csv(rows)}}};
+}
+
+std::string write_readme(const fs::path& path, const std::vector<Findings>& findings) {
   const auto text = content_of(path);
   if (!text) throw ConfigError(fmt::format("{}: error: cannot be read", path.string()));
-  return replace_file(path, between_marks(*text, to_markdown(tables), path.string()));
+  std::string result = *text;
+  for (const Findings& part : findings)
+    result = between_marks(result, part.mark, part.markdown, path.string());
+  return replace_file(path, result);
 }
 
 }  // namespace
@@ -66,18 +94,28 @@ ValidateOutcome validate(const ValidateOptions& options) {
   if (options.zero_shot)
     for (Rule& framework : rules.sections["frameworks"]) framework.values.erase("host");
   const int workers = options.workers > 0 ? options.workers : available_cores();
-  const Validation validation = validated(options.files, rules, *split, workers);
-  const std::vector<TableSummary> tables = summaries(validation);
-  ValidateOutcome outcome{.text = to_text(tables), .problem = ""};
+  std::vector<std::string> run_tables, collective_tables;
+  for (const std::string& file : options.files)
+    (is_collective_table(file) ? collective_tables : run_tables).push_back(file);
+  std::vector<Findings> findings;
+  if (!run_tables.empty()) findings.push_back(runs(run_tables, rules, *split, workers));
+  if (!collective_tables.empty()) findings.push_back(collectives(collective_tables, rules));
+
+  ValidateOutcome outcome;
+  std::vector<File> files;
+  std::vector<std::string> written;
+  for (const Findings& part : findings) {
+    outcome.text += (outcome.text.empty() ? "" : "\n") + part.text;
+    files.insert(files.end(), part.files.begin(), part.files.end());
+  }
   if (!options.out.empty()) {
-    outcome.problem = write_all(options.out, validation, tables);
-    outcome.text += fmt::format(
-        "\nwrote {0}/rows.csv, {0}/summary.csv, {0}/summary.json, "
-        "{0}/scatter.svg, {0}/errors.svg\n",
-        options.out.string());
+    outcome.problem = write_files(options.out, files);
+    for (const auto& [name, content] : files)
+      written.push_back(fmt::format("{}/{}", options.out.string(), name));
+    outcome.text += fmt::format("\nwrote {}\n", fmt::join(written, ", "));
   }
   if (outcome.problem.empty() && !options.readme.empty())
-    outcome.problem = write_readme(options.readme, tables);
+    outcome.problem = write_readme(options.readme, findings);
   return outcome;
 }
 

@@ -95,7 +95,7 @@ void Mapping::check_usable() const {
   if (const Rule* note = rules_.find("notes", notes)) refuse((*note)["reason"]);
   if (!row_.text("experts").empty()) refuse("mixture of experts", row_.text("model"));
   if (row_.count("cp").value_or(1) > 1) refuse("context parallelism", "cp " + row_.text("cp"));
-  if (status == "OOM" || published_time(row_)) return;
+  if (status == "OOM" || published_time(row_) || published_memory(row_)) return;
   if (contains(notes, "inverted from MFU")) refuse("only an MFU is published");
   if (!row_.text("samples_per_s").empty() || !row_.text("tokens_per_s_per_gpu").empty())
     refuse("sizes not stated", "gbs");
@@ -103,8 +103,8 @@ void Mapping::check_usable() const {
 }
 
 void Mapping::read_framework() {
-  const std::string cell =
-      row_.text("framework") + " | " + row_.text("source") + " | " + row_.text("source_ref");
+  const std::string cell = row_.text("framework") + " | " + row_.text("source") + " | " +
+                           row_.text("source_ref") + " | " + row_.text("flash_attn");
   framework_ = &rule("frameworks", cell);
   assume("software as " + (*framework_)["name"]);
 }
@@ -312,7 +312,8 @@ std::string Mapping::execution() {
   text += fmt::format("attention: {}\n", core["attention"]);
   const std::string kernels = core["kernels"].empty() ? (*framework_)["kernels"] : core["kernels"];
   if (!kernels.empty()) text += fmt::format("kernels: {}\n", kernels);
-  for (const char* key : {"data_parallel", "pipeline_transfer", "gradient_accumulation", "host"})
+  for (const char* key :
+       {"data_parallel", "pipeline_transfer", "gradient_accumulation", "host", "software"})
     if (const std::string value = (*framework_)[key]; !value.empty())
       text += fmt::format("{}: {}\n", key, value);
   if (is_images_) text += "optimizer: sgd\ngradient_clipping: false\n";

@@ -13,13 +13,14 @@ struct Section {
   std::vector<std::string_view> keys;  // besides match, reason and note
 };
 
-const std::array<Section, 10>& known_sections() {
-  static const std::array<Section, 10> sections = {{
+const std::array<Section, 12>& known_sections() {
+  static const std::array<Section, 12> sections = {{
       {"gpus", {"node", "gpu", "types", "fabric", "set"}},
       {"fabrics", {"nics", "rate", "channels", "channel", "fabric"}},
       {"frameworks",
        {"name", "gradients", "pads", "data_parallel", "pipeline_transfer", "attention",
-        "sequence_parallel", "zero_stage", "fsdp", "gradient_accumulation", "kernels", "host"}},
+        "sequence_parallel", "zero_stage", "fsdp", "gradient_accumulation", "kernels", "host",
+        "software"}},
       {"models", {"family", "model", "extra", "images", "ungated"}},
       {"schedules", {"schedule"}},
       {"recompute", {"recompute"}},
@@ -27,6 +28,8 @@ const std::array<Section, 10>& known_sections() {
       {"precisions", {"type"}},
       {"flags", {}},
       {"notes", {}},
+      {"memory_tools", {"counts"}},
+      {"collective_systems", {"node", "gpu", "fabric", "set"}},
   }};
   return sections;
 }

@@ -35,12 +35,15 @@ void measure_memory(const Job& job, const Plan& plan, JobOutcome& outcome) {
   const std::vector<Bytes> capacity = capacity_by_pipeline(job, plan.grid);
   double fullest = -1;
   for (const Program& program : plan.programs) {
-    const double peak = total(peak_memory(program).at_peak).value;
+    const MemoryByKind memory = peak_memory(program).at_peak;
+    const double peak = total(memory).value;
     const double most = capacity[std::size_t(program.pipeline)].value;
     if (peak / most <= fullest) continue;
     fullest = peak / most;
     outcome.memory = peak;
     outcome.capacity = most;
+    outcome.reserved = peak - memory[std::size_t(MemoryKind::Framework)].value;
+    outcome.allocated = outcome.reserved - memory[std::size_t(MemoryKind::Fragmentation)].value;
   }
 }
 
@@ -76,6 +79,8 @@ std::string text_of(const JobOutcome& outcome) {
                    fmt::format("{}", outcome.seconds),
                    fmt::format("{}", outcome.memory),
                    fmt::format("{}", outcome.capacity),
+                   fmt::format("{}", outcome.reserved),
+                   fmt::format("{}", outcome.allocated),
                    fmt::format("{}", outcome.least_seconds)};
   for (const double term : outcome.terms) fields.push_back(fmt::format("{}", term));
   return csv_line(fields);
@@ -95,8 +100,10 @@ JobOutcome outcome_from(const std::string& text) {
   outcome.seconds = number_of(fields[3]);
   outcome.memory = number_of(fields[4]);
   outcome.capacity = number_of(fields[5]);
-  outcome.least_seconds = number_of(fields[6]);
-  for (std::size_t i = 0; i < kNullTerms; ++i) outcome.terms[i] = number_of(fields[7 + i]);
+  outcome.reserved = number_of(fields[6]);
+  outcome.allocated = number_of(fields[7]);
+  outcome.least_seconds = number_of(fields[8]);
+  for (std::size_t i = 0; i < kNullTerms; ++i) outcome.terms[i] = number_of(fields[9 + i]);
   return outcome;
 }
 
@@ -130,6 +137,8 @@ ValidatedRow prepared(PublishedRow row, const Rules& rules) {
   result.outcome.refusal = result.mapped.refusal;
   result.is_oom = row.text("status") == "OOM";
   if (!result.is_oom) result.published = published_time(row);
+  if (const Rule* tool = rules.find("memory_tools", row.text("mem_kind")))
+    result.memory_counts = (*tool)["counts"];
   result.row = std::move(row);
   return result;
 }
@@ -165,6 +174,15 @@ void add_null_models(std::vector<ValidatedRow>& rows) {
 }
 
 }  // namespace
+
+std::optional<Pair> ValidatedRow::memory_pair() const {
+  const auto published_bytes = published_memory(row);
+  if (!is_simulated() || is_oom || !published_bytes) return std::nullopt;
+  const double predicted = memory_counts == "allocated"  ? outcome.allocated
+                           : memory_counts == "reserved" ? outcome.reserved
+                                                         : outcome.memory;
+  return Pair{predicted, *published_bytes};
+}
 
 std::string ValidatedRow::group() const {
   std::string key = table;

@@ -18,6 +18,9 @@ struct JobOutcome {
   std::string recompute;            // the one taken
   double seconds = 0;               // 0 where only memory was asked for
   double memory = 0, capacity = 0;  // bytes, of the fullest rank
+  // Of it what PyTorch counts as reserved (without CUDA's and NCCL's own), and as allocated
+  // (without what its allocator cannot use, too).
+  double reserved = 0, allocated = 0;
   double least_seconds = 0;
   NullTerms terms{};
   bool fits() const { return memory <= capacity; }
@@ -29,11 +32,14 @@ struct ValidatedRow {
   MappedRow mapped;
   std::optional<PublishedTime> published;  // nothing for a row that ran out of memory
   bool is_oom = false;
+  std::string memory_counts;  // what the tool of its peak memory counts
   JobOutcome outcome;
   std::optional<double> null_flops, null_regression;  // seconds
 
   bool is_simulated() const { return !outcome.refusal; }
   bool is_timed() const { return is_simulated() && published.has_value(); }
+  // Predicted and published bytes of the peak, as the row's tool counts them.
+  std::optional<Pair> memory_pair() const;
   Pair pair() const { return {outcome.seconds, published ? published->seconds : 0}; }
   // Rows of equal groups differ by their layout only.
   std::string group() const;

@@ -13,7 +13,6 @@ namespace windtunnel {
 namespace {
 
 constexpr std::size_t kLeastGroup = 3;  // layouts that make a ranking
-constexpr std::string_view kBegin = "<!-- accuracy: begin -->", kEnd = "<!-- accuracy: end -->";
 
 void count(const ValidatedRow& row, TableSummary& summary) {
   ++summary.rows;
@@ -68,11 +67,10 @@ TableSummary summary_of(const std::string& name, const std::vector<const Validat
   std::vector<Pair> pairs, memory;
   for (const ValidatedRow* row : rows) {
     count(*row, summary);
+    if (const auto pair = row->memory_pair()) memory.push_back(*pair);
     if (!row->is_timed()) continue;
     timed.push_back(row);
     pairs.push_back(row->pair());
-    if (const auto published = published_memory(row->row))
-      memory.push_back({row->outcome.memory, *published});
   }
   summary.errors = error_summary(pairs);
   summary.memory_errors = error_summary(memory);
@@ -123,7 +121,8 @@ std::vector<Cell> cells(const TableSummary& table) {
            memory.fails_right + memory.fails_wrong == 0
                ? "-"
                : fmt::format("{}/{}", memory.fails_right, memory.fails_right + memory.fails_wrong)},
-          {"memory %", percent(of(table.memory_errors, &ErrorSummary::mape))}};
+          {"memory %", percent(of(table.memory_errors, &ErrorSummary::mape))},
+          {"memory bias", percent(of(table.memory_errors, &ErrorSummary::bias), true)}};
 }
 
 std::string reason_lines(const TableSummary& all, std::string_view format) {
@@ -261,8 +260,9 @@ std::string rows_csv(const Validation& validation) {
   std::string text =
       "table,row,split,model,gpu_type,gpus,data,tensor,pipeline,virtual_stages,micro_batch,"
       "global_batch,outcome,reason,detail,published_s,published_from,predicted_s,error,"
-      "null_flops_s,null_regression_s,published_memory_bytes,predicted_memory_bytes,"
-      "capacity_bytes,predicted_fits,ran,recompute,assumed\n";
+      "null_flops_s,null_regression_s,published_memory_bytes,memory_counts,"
+      "comparable_memory_bytes,predicted_memory_bytes,capacity_bytes,predicted_fits,ran,recompute,"
+      "assumed\n";
   for (const ValidatedRow& row : validation.rows) {
     const JobOutcome& outcome = row.outcome;
     const bool simulated = row.is_simulated(), timed = row.is_timed();
@@ -271,6 +271,7 @@ std::string rows_csv(const Validation& validation) {
     for (const char* column : {"model", "gpu_type", "gpus", "dp", "tp", "pp", "vpp", "mbs", "gbs"})
       fields.push_back(row.row.text(column));
     const auto memory = published_memory(row.row);
+    const auto comparable = row.memory_pair();
     for (const std::string& field :
          {std::string(timed       ? "timed"
                       : simulated ? "memory only"
@@ -281,6 +282,7 @@ std::string rows_csv(const Validation& validation) {
           timed ? fmt::format("{}", outcome.seconds) : "",
           timed ? fmt::format("{:.4f}", row.pair().error()) : "", number(row.null_flops),
           number(row.null_regression), memory ? fmt::format("{:.0f}", *memory) : "",
+          row.memory_counts, comparable ? fmt::format("{:.0f}", comparable->predicted) : "",
           simulated ? fmt::format("{:.0f}", outcome.memory) : "",
           simulated ? fmt::format("{:.0f}", outcome.capacity) : "",
           simulated ? flag(outcome.fits()) : "", simulated ? flag(!row.is_oom) : "",
@@ -289,6 +291,28 @@ std::string rows_csv(const Validation& validation) {
     text += csv_line(fields) + "\n";
   }
   return text;
+}
+
+bool is_small(const Validation& validation) {
+  constexpr std::size_t kMost = 20;
+  return validation.rows.size() <= kMost;
+}
+
+std::string rows_text(const Validation& validation) {
+  const auto name = [](const ValidatedRow& row) {
+    return row.mapped.job.empty() ? row.row.name() : row.mapped.job;
+  };
+  std::size_t width = 3;
+  for (const ValidatedRow& row : validation.rows) width = std::max(width, name(row).size());
+  std::string text = fmt::format("{:<{}}  {:>11}  {:>11}  {:>8}\n", "row", width, "published",
+                                 "predicted", "error");
+  for (const ValidatedRow& row : validation.rows)
+    text += row.is_timed()
+                ? fmt::format("{:<{}}  {:>9.3f} s  {:>9.3f} s  {:>+6.1f} %\n", name(row), width,
+                              row.pair().published, row.pair().predicted, 100 * row.pair().error())
+                : fmt::format("{:<{}}  {}\n", name(row), width,
+                              row.is_simulated() ? "memory only" : row.outcome.refusal->reason);
+  return text + "\n";
 }
 
 std::string to_markdown(const std::vector<TableSummary>& tables) {
@@ -308,13 +332,14 @@ std::string to_markdown(const std::vector<TableSummary>& tables) {
   return text + reason_lines(all, "| {} | {} |\n");
 }
 
-std::string between_marks(const std::string& text, const std::string& content,
-                          const std::string& name) {
-  const std::size_t begin = text.find(kBegin), end = text.find(kEnd);
+std::string between_marks(const std::string& text, std::string_view mark,
+                          const std::string& content, const std::string& name) {
+  const std::string first = fmt::format("<!-- {}: begin -->", mark);
+  const std::string last = fmt::format("<!-- {}: end -->", mark);
+  const std::size_t begin = text.find(first), end = text.find(last);
   if (begin == std::string::npos || end == std::string::npos || end < begin)
-    throw ConfigError(
-        fmt::format("{}: error: missing the lines '{}' and '{}'", name, kBegin, kEnd));
-  return text.substr(0, begin + kBegin.size()) + "\n" + content + text.substr(end);
+    throw ConfigError(fmt::format("{}: error: missing the lines '{}' and '{}'", name, first, last));
+  return text.substr(0, begin + first.size()) + "\n" + content + text.substr(end);
 }
 
 }  // namespace windtunnel

@@ -42,11 +42,15 @@ std::string to_text(const std::vector<TableSummary>& tables);
 std::string summary_csv(const std::vector<TableSummary>& tables);
 std::string summary_json(const std::vector<TableSummary>& tables);
 std::string rows_csv(const Validation& validation);
+// Every row with its error, for a table of few.
+bool is_small(const Validation& validation);
+std::string rows_text(const Validation& validation);
 
 // Markdown: the accuracy table, and what was not simulated.
 std::string to_markdown(const std::vector<TableSummary>& tables);
-// `text` with what stands between its two marks replaced. Throws ConfigError if it lacks them.
-std::string between_marks(const std::string& text, const std::string& content,
-                          const std::string& name);
+// `text` with what stands between the marks "<!-- MARK: begin -->" and "<!-- MARK: end -->"
+// replaced. Throws ConfigError if it lacks them.
+std::string between_marks(const std::string& text, std::string_view mark,
+                          const std::string& content, const std::string& name);
 
 }  // namespace windtunnel

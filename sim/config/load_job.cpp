@@ -134,6 +134,10 @@ void read_execution(YamlMap& map, Job& job) {
     job.recompute = value->one_of<Recompute>(kRecomputeNames);
   if (const auto value = map.find("attention"))
     job.attention = value->one_of<AttentionKernel>(kAttentionKernelNames);
+  // A synthetic model stands for no software.
+  job.software =
+      job.model.family->name == "synthetic" ? &bare_software() : find_software("megatron");
+  if (const auto value = map.find("software")) job.software = &row_of(software_table(), *value);
   if (const auto value = map.find("pipeline_transfer"))
     job.pipeline_transfer = value->one_of<PipelineTransfer>(kPipelineTransferNames);
   if (const auto value = map.find("optimizer"))
@@ -180,12 +184,12 @@ void read_simulation(YamlMap& map, Job& job) {
     value->fail("this model counts '" + std::string(total) + "'");
 }
 
-// What the profile says of devices replaces what the topology says.
+// What the profile says of devices replaces what the topology says, but no GPU that is emulated.
 void read_job_profile(const YamlValue& value, Job& job) {
   job.profile = read_named(value, FileKind::Profile, read_profile);
   for (NodeType& node : job.cluster.node_types) {
     const auto& gpu = job.profile->gpu;
-    if (gpu && gpu->arch == node.gpu.arch) node.gpu = *gpu;
+    if (gpu && gpu->arch == node.gpu.arch && job.compute == ComputeMode::Real) node.gpu = *gpu;
     if (job.profile->cpu_seconds_per_byte && node.gpu.arch != "cpu")
       value.fail("the profile's cpu_per_byte is of ranks on CPUs, and the node '" + node.name +
                  "' has GPUs");
@@ -246,7 +250,6 @@ Job read_job(YamlMap map, const std::string& name) {
   job.name = name;
   job.model = read_job_model(map.at("model"));
   job.cluster = read_named(map.at("cluster"), FileKind::Cluster, read_cluster);
-  if (const auto value = map.find("profile")) read_job_profile(*value, job);
   job.gpus = int(map.at("gpus").integer(1, kMostRanks));
   const YamlValue batch = map.at("batch");
   if (const auto value = map.find("parallel")) read_parallel(value->map(), job);
@@ -259,6 +262,7 @@ Job read_job(YamlMap map, const std::string& name) {
   read_execution(map, job);
   read_simulation(map, job);
   read_run(map, job);
+  if (const auto value = map.find("profile")) read_job_profile(*value, job);
   map.finish();
   check_job(map, job);
   return job;

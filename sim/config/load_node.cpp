@@ -17,6 +17,7 @@ NodeType::Nccl read_nccl(YamlMap map) {
   if (const auto value = map.find("nvls")) nccl.nvls = value->flag();
   if (const auto value = map.find("amd_cpu")) nccl.amd_cpu = value->flag();
   nccl.source = map.at("source").text();
+  nccl.multiprocessors = int(map.at("multiprocessors").integer(1, kMostPerNode));
   map.finish();
   return nccl;
 }

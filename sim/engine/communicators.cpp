@@ -8,6 +8,7 @@
 
 #include "base/check.hpp"
 #include "collectives/gloo_model.hpp"
+#include "collectives/nccl_measured.hpp"
 
 namespace windtunnel {
 
@@ -125,6 +126,14 @@ Group Communicators::shape_of(const std::vector<int>& members) const {
   return shape;
 }
 
+// NCCL's table of network latencies is made for InfiniBand, 4.0 us for a message of the LL128 ring
+// (src/graph/tuning.cc). What a fabric takes beyond that is what its plugin tells NCCL as the NIC's
+// latency: 75 us on p4d (aws/aws-ofi-nccl, platform-aws.c).
+Seconds Communicators::latency_beyond_infiniband() const {
+  constexpr double kInfiniBand = 4.0e-6;
+  return Seconds(std::max(0.0, cluster_.spec.fabric_parameters.number("latency") - kInfiniBand));
+}
+
 // A communicator that uses a part of a node's NICs gets that part of the channels.
 NcclGraph Communicators::nccl_graph(const std::vector<int>& members, const Group& shape) const {
   const NodeType& node = cluster_.node_type(shape.node_of_member.front());
@@ -143,7 +152,8 @@ NcclGraph Communicators::nccl_graph(const std::vector<int>& members, const Group
           .channel_intra = between ? node.nccl->channel_inter : node.nccl->channel_intra,
           .channel_inter = node.nccl->channel_inter,
           .amd_cpu = node.nccl->amd_cpu,
-          .nvls = node.nccl->nvls};
+          .nvls = node.nccl->nvls,
+          .nic_latency = between ? latency_beyond_infiniband() : Seconds(0)};
 }
 
 CommunicatorPhase Communicators::phase_on_links(const Phase& phase,
@@ -203,6 +213,14 @@ double wire_overhead(NcclProtocol protocol) {
   return 1;
 }
 
+// On the links of the model's algorithm, and shared there with others, but no faster than measured:
+// alone it takes the measured time, if the links allow it.
+void take_measured(Seconds time, CollectiveCost& cost) {
+  const Seconds each = time / double(cost.steps.size());
+  for (CollectiveStep& step : cost.steps)
+    step = {Seconds(0), step.bytes, Rate(step.bytes.value / each.value)};
+}
+
 }  // namespace
 
 CollectiveCost Communicators::cost_of(const CollectiveUse& use, const std::vector<int>& members,
@@ -212,10 +230,12 @@ CollectiveCost Communicators::cost_of(const CollectiveUse& use, const std::vecto
   const bool by_nccl = model == CommunicationModel::Nccl && use.kind != CollectiveKind::AllToAll;
   const MeasuredCurve* curve =
       measured_.collective(use.group.kind, use.kind, shape.size(), shape.nodes());
-  CollectiveCost cost = curve     ? cost_by_measurement(use, *curve, members, shape, group)
-                        : by_nccl ? cost_by_nccl(use, members, shape, group)
-                                  : cost_by_links(use, members, shape, group);
-  if (model == CommunicationModel::Gloo && !curve) add_gloo_latencies(use, cost);
+  CollectiveCost cost = by_nccl ? cost_by_nccl(use, members, shape, group)
+                                : cost_by_links(use, members, shape, group);
+  if (curve)
+    take_measured(curve->at(use.size.value), cost);
+  else if (model == CommunicationModel::Gloo)
+    add_gloo_latencies(use, cost);
   const auto& phases = all[std::size_t(cost.communicator)].phases;
   for (std::size_t i = 0; i < phases.size(); ++i)
     cost.per_member += cost.steps[i].bytes * phases[i].edges / double(members.size());
@@ -239,19 +259,6 @@ CollectiveCost Communicators::cost_by_links(const CollectiveUse& use,
   CollectiveCost cost{.communicator = find_or_lay(use, algorithm, members, shape, group)};
   for (const CommunicatorPhase& phase : all[std::size_t(cost.communicator)].phases)
     cost.steps.push_back({phase.latency * phase.rounds, use.size * phase.share, Rate(0)});
-  return cost;
-}
-
-// On the links of the topology's algorithm, and shared there with others, but no faster than
-// measured: alone it takes the measured time, if the links allow it.
-CollectiveCost Communicators::cost_by_measurement(const CollectiveUse& use,
-                                                  const MeasuredCurve& curve,
-                                                  const std::vector<int>& members,
-                                                  const Group& shape, int group) {
-  CollectiveCost cost = cost_by_links(use, members, shape, group);
-  const Seconds each = curve.at(use.size.value) / double(cost.steps.size());
-  for (CollectiveStep& step : cost.steps)
-    step = {Seconds(0), step.bytes, Rate(step.bytes.value / each.value)};
   return cost;
 }
 
@@ -284,12 +291,18 @@ void Communicators::add_gloo_latencies(const CollectiveUse& use, CollectiveCost&
 CollectiveCost Communicators::cost_by_nccl(const CollectiveUse& use,
                                            const std::vector<int>& members, const Group& shape,
                                            int group) {
+  const NcclGraph graph = nccl_graph(members, shape);
   const NcclCost nccl =
-      nccl_choice(nccl_graph(members, shape), use.kind, shape.size(), shape.nodes(), use.size);
+      measured_cost(nccl_choice(graph, use.kind, shape.size(), shape.nodes(), use.size), graph,
+                    shape.nodes(), use.size);
   const std::string algorithm = nccl.algorithm == NcclAlgorithm::Ring   ? "ring"
                                 : nccl.algorithm == NcclAlgorithm::Tree ? "tree"
                                                                         : "nvls";
   CollectiveCost cost{.communicator = find_or_lay(use, algorithm, members, shape, group)};
+  constexpr double kMostShare = 0.9;  // a card of few multiprocessors still computes
+  const NodeType& node = cluster_.node_type(shape.node_of_member.front());
+  cost.compute_share =
+      std::min(kMostShare, 2.0 * graph.channels / std::max(1, node.nccl->multiprocessors));
   const auto& phases = all[std::size_t(cost.communicator)].phases;
   const Seconds lone = use.size / nccl.algorithm_bandwidth / double(phases.size());
   for (const CommunicatorPhase& phase : phases) {

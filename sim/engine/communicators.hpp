@@ -44,6 +44,10 @@ struct CollectiveStep {
 struct CollectiveCost {
   int communicator = -1;  // -1: a group of one, nothing to do
   std::vector<CollectiveStep> steps;
+  // Part of a GPU's multiprocessors that its kernel takes from compute while it runs or waits for
+  // its members: one for each channel that NCCL runs, twice what its graph search finds (NCCL
+  // 2.30.7, src/graph/connect.cc). For alpha_beta 0.
+  double compute_share = 0;
   Bytes per_member;  // sent by a member, and received: the mean over members
 };
 
@@ -96,14 +100,12 @@ class Communicators {
                                const Group& shape, int group);
   CollectiveCost cost_by_nccl(const CollectiveUse& use, const std::vector<int>& members,
                               const Group& shape, int group);
-  CollectiveCost cost_by_measurement(const CollectiveUse& use, const MeasuredCurve& curve,
-                                     const std::vector<int>& members, const Group& shape,
-                                     int group);
   void add_gloo_latencies(const CollectiveUse& use, CollectiveCost& cost) const;
   int find_or_lay(const CollectiveUse& use, const std::string& algorithm,
                   const std::vector<int>& members, const Group& shape, int group);
   Group shape_of(const std::vector<int>& members) const;
   NcclGraph nccl_graph(const std::vector<int>& members, const Group& shape) const;
+  Seconds latency_beyond_infiniband() const;
   CommunicatorPhase phase_on_links(const Phase& phase, const std::vector<int>& members) const;
 
   const Plan& plan_;

@@ -40,10 +40,10 @@ std::vector<KernelTime> kernel_times(const Block& block, DType type, const GpuSp
   return times;
 }
 
-// `count` equal kernels that take `time` together follow in a segment.
+// `count` equal kernels that take `time` together follow in a segment; none: nothing is issued.
 void append(Segment& segment, Seconds time, int count, Seconds issue) {
   const Seconds issued = issue * count;
-  const Seconds late = std::max(issue + time, issued + time / count);
+  const Seconds late = count > 0 ? std::max(issue + time, issued + time / count) : time;
   segment.late = std::max(segment.late + time, segment.host + late);
   segment.compute += time;
   segment.host += issued;

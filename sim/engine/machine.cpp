@@ -15,7 +15,8 @@ namespace {
 
 enum class Event : std::uint8_t {
   CopiesDone,    // a: rank
-  ComputeDone,   // a: rank
+  KernelsDone,   // a: rank, and which of its timers
+  PartDone,      // a: rank
   Issued,        // a: rank
   StepLatency,   // a: channel
   FlowDone,      // a: channel
@@ -23,6 +24,8 @@ enum class Event : std::uint8_t {
   TransferDone,  // a: transfer
   Begin,         // a: rank and op of a stream without order
 };
+
+constexpr int kRankBits = 24;  // of a token; the timer has the 32 above them
 
 Token token_of(Event event, std::size_t index) {
   return (Token(event) << 56) | Token(index);
@@ -52,7 +55,15 @@ struct RankState {
   std::size_t segment = 0;
   int pending = 0;  // parts of the segment that have not ended
   Seconds segment_start, communication, recompute;
-  Seconds host;  // when the host has issued everything up to now
+  // Its kernels: what is left of them at full speed since `kernels_since`. Collectives beside them
+  // take a share of the GPU; a change of speed voids the timer under way. They do not end before
+  // the host has issued the last of them and it has run.
+  bool kernels_run = false;
+  Seconds kernels_left, kernels_since, kernels_issued;
+  double speed = 1;
+  std::uint32_t timer = 0;
+  std::multiset<double> shares;  // of the collectives under way beside compute
+  Seconds host;                  // when the host has issued everything up to now
 };
 
 // The collective under way on a channel.
@@ -106,6 +117,14 @@ class Machine {
   void begin_segment(int rank);
   void join_segment(int rank);
   void part_done(int rank);
+  void start_kernels(int rank, Seconds time, Seconds issued);
+  void set_timer(int rank);
+  double share_of(int rank, int op) const;
+  void take_share(int rank, double share);
+  void give_share_back(int rank, double share);
+  void change_speed(int rank);
+  void kernels_done(int rank);
+  bool is_merged(int rank, int op) const;
 
   void join(int rank, int op, int use);
   std::vector<std::vector<ChannelState::EdgeFlow>> rounds_of(int channel) const;
@@ -224,7 +243,13 @@ void Machine::handle(Token token) {
     case Event::CopiesDone:
       begin_segment(int(index));
       return;
-    case Event::ComputeDone:
+    case Event::KernelsDone: {
+      const int rank = int(index & ((Token(1) << kRankBits) - 1));
+      RankState& state = ranks_[std::size_t(rank)];
+      if (state.kernels_run && index >> kRankBits == state.timer) kernels_done(rank);
+      return;
+    }
+    case Event::PartDone:
       part_done(int(index));
       return;
     case Event::Issued:
@@ -319,6 +344,7 @@ void Machine::begin(int rank, int op) {
       return;
     case OpKind::Collective:
       if (what.stream == Stream::Compute) ranks_[std::size_t(rank)].host += input_.collective_issue;
+      if (what.stream != Stream::Compute) take_share(rank, share_of(rank, op));
       join(rank, op, input_.communicators.use_index({what.group, what.collective, what.bytes}));
       return;
     case OpKind::Send:
@@ -357,6 +383,8 @@ void Machine::finish(int rank, int op, Seconds start) {
   }
   release_dependents(rank, op);
   advance(rank, stream);
+  if (op_at(rank, op).kind == OpKind::Collective && stream != Stream::Compute)
+    give_share_back(rank, share_of(rank, op));
 }
 
 void Machine::release_dependents(int rank, int op) {
@@ -392,7 +420,7 @@ void Machine::begin_compute(int rank, int op) {
   const std::size_t block = std::size_t(op_at(rank, op).block);
   const RunnableBlock& runnable = input_.blocks[std::size_t(rank)][block];
   const Seconds copying = std::exchange(state.copying, Seconds(0));
-  if (!runnable.merged) {
+  if (!is_merged(rank, op)) {
     if (copying.value > 0)
       later(copying, token_of(Event::CopiesDone, std::size_t(rank)));
     else
@@ -406,7 +434,7 @@ void Machine::begin_compute(int rank, int op) {
   const Seconds total = merged.segments ? walk(merged, begin, state) : merged.total;
   state.pending = 1;
   for (const auto& [path, bytes] : merged.carried) carry(path, bytes, begin, begin + total);
-  later(copying + total, token_of(Event::ComputeDone, std::size_t(rank)));
+  start_kernels(rank, copying + total, network_.now());
 }
 
 // What begin_segment to part_done do for each segment, without events.
@@ -415,16 +443,86 @@ Seconds Machine::walk(const MergedBlock& merged, Seconds start, RankState& state
   state.communication = Seconds(0);
   for (std::size_t i = 0; i < merged.segments->size(); ++i) {
     const Segment& segment = (*merged.segments)[i];
-    const Seconds computed = std::max(now + segment.compute, state.host + segment.late);
-    Seconds end = computed;
-    if (segment.use >= 0)
-      end = std::max(end,
-                     std::max(now, state.host + input_.collective_issue) + merged.collectives[i]);
+    const auto [collective, share] = merged.collectives[i];
+    const Seconds joined = std::max(now, state.host + input_.collective_issue);
+    const Seconds alone = std::min(segment.compute, joined - now);
+    const Seconds computed =
+        std::max(now + alone + beside(segment.compute - alone, collective, share),
+                 state.host + segment.late);
+    const Seconds end = segment.use < 0 ? computed : std::max(computed, joined + collective);
     state.host += segment.host;
     state.communication += end - computed;
     now = end;
   }
   return now - start;
+}
+
+// A collective inside a span keeps its time when one beside it slows the kernels down, and so does
+// a host that is late, so that such a block runs by segments.
+bool Machine::is_merged(int rank, int op) const {
+  const RunnableBlock& runnable =
+      input_.blocks[std::size_t(rank)][std::size_t(op_at(rank, op).block)];
+  if (!runnable.merged) return false;
+  const bool is_compute_alone = runnable.merged->carried.empty() && !runnable.merged->segments;
+  return is_compute_alone || op <= index_of(rank).alone_until;
+}
+
+// ---- kernels, and what collectives take from them -----------------------------------------------
+
+void Machine::start_kernels(int rank, Seconds time, Seconds issued) {
+  RankState& state = ranks_[std::size_t(rank)];
+  state.kernels_run = true;
+  state.kernels_left = time;
+  state.kernels_since = network_.now();
+  state.kernels_issued = issued;
+  set_timer(rank);
+}
+
+void Machine::set_timer(int rank) {
+  RankState& state = ranks_[std::size_t(rank)];
+  ++state.timer;
+  later(std::max(state.kernels_left / state.speed, state.kernels_issued - network_.now()),
+        token_of(Event::KernelsDone, (std::size_t(state.timer) << kRankBits) | std::size_t(rank)));
+}
+
+double Machine::share_of(int rank, int op) const {
+  const Op& what = op_at(rank, op);
+  const int real_rank = input_.layout.ranks[std::size_t(rank)].rank;
+  const int use = input_.communicators.use_index({what.group, what.collective, what.bytes});
+  return input_.communicators.cost(real_rank, use).compute_share;
+}
+
+void Machine::take_share(int rank, double share) {
+  if (share == 0) return;
+  ranks_[std::size_t(rank)].shares.insert(share);
+  change_speed(rank);
+}
+
+void Machine::give_share_back(int rank, double share) {
+  if (share == 0) return;
+  ranks_[std::size_t(rank)].shares.extract(share);
+  change_speed(rank);
+}
+
+void Machine::change_speed(int rank) {
+  RankState& state = ranks_[std::size_t(rank)];
+  const double speed = state.shares.empty() ? 1 : 1 - *state.shares.rbegin();
+  if (speed == state.speed) return;
+  if (state.kernels_run) {
+    const Seconds done = (network_.now() - state.kernels_since) * state.speed;
+    state.kernels_left = std::max(Seconds(0), state.kernels_left - done);
+    state.kernels_since = network_.now();
+  }
+  state.speed = speed;
+  if (state.kernels_run) set_timer(rank);
+}
+
+void Machine::kernels_done(int rank) {
+  RankState& state = ranks_[std::size_t(rank)];
+  state.kernels_run = false;
+  // What a segment takes beyond its kernels is communication.
+  if (!is_merged(rank, state.op)) state.communication -= network_.now() - state.segment_start;
+  part_done(rank);
 }
 
 void Machine::begin_segment(int rank) {
@@ -433,32 +531,34 @@ void Machine::begin_segment(int rank) {
   const std::vector<Segment>& segments = *input_.blocks[std::size_t(rank)][block].segments;
   state.segment_start = network_.now();
   state.pending = 1;  // the kernels; they may take no time
-  Seconds compute, issue;
+  Seconds compute, issue, issued;
   int use = -1;
   if (state.segment < segments.size()) {
     const Segment& segment = segments[state.segment];
     const double factor = noise(rank, state.op, state.segment);
-    compute =
-        std::max(segment.compute * factor, state.host + segment.late * factor - network_.now());
+    compute = segment.compute * factor;
+    issued = state.host + segment.late * factor;
     issue = state.host + input_.collective_issue - network_.now();
     state.host += segment.host;
     state.recompute += segment.recompute * factor;
     use = segment.use;
     if (use >= 0) ++state.pending;
-    state.communication -= compute;  // what the segment takes beyond its kernels is communication
   }
-  later(compute, token_of(Event::ComputeDone, std::size_t(rank)));
+  start_kernels(rank, compute, issued);
   if (use < 0) return;
   if (issue.value > 0)
     network_.after(issue, token_of(Event::Issued, std::size_t(rank)));
   else
-    join(rank, state.op, use);
+    join_segment(rank);
 }
 
 void Machine::join_segment(int rank) {
   const RankState& state = ranks_[std::size_t(rank)];
   const std::size_t block = std::size_t(op_at(rank, state.op).block);
-  join(rank, state.op, (*input_.blocks[std::size_t(rank)][block].segments)[state.segment].use);
+  const int use = (*input_.blocks[std::size_t(rank)][block].segments)[state.segment].use;
+  const int real_rank = input_.layout.ranks[std::size_t(rank)].rank;
+  take_share(rank, input_.communicators.cost(real_rank, use).compute_share);
+  join(rank, state.op, use);
 }
 
 void Machine::part_done(int rank) {
@@ -467,7 +567,7 @@ void Machine::part_done(int rank) {
   const Seconds start = state.started[std::size_t(Stream::Compute)];
   const std::size_t block = std::size_t(op_at(rank, state.op).block);
   const RunnableBlock& runnable = input_.blocks[std::size_t(rank)][block];
-  if (runnable.merged || runnable.segments->empty()) {
+  if (is_merged(rank, state.op) || runnable.segments->empty()) {
     finish(rank, state.op, start);
     return;
   }
@@ -498,7 +598,7 @@ void Machine::join(int rank, int op, int use) {
   const CollectiveCost& cost = input_.communicators.cost(real_rank, use);
   if (cost.communicator < 0) {  // a group of one
     if (op_at(rank, op).kind == OpKind::Compute)
-      later(Seconds(0), token_of(Event::ComputeDone, std::size_t(rank)));
+      later(Seconds(0), token_of(Event::PartDone, std::size_t(rank)));
     else
       finish(rank, op, network_.now());
     return;
@@ -591,8 +691,10 @@ void Machine::step_done(int channel) {
   state.waiters.clear();
   const Seconds joined = state.joined;  // a waiter may begin the channel's next collective
   const Bytes bytes = state.cost->per_member;
+  const double share = state.cost->compute_share;
   for (const auto& [rank, op, computed_before] : waiters) {
     if (op_at(rank, op).kind == OpKind::Compute) {
+      give_share_back(rank, share);
       part_done(rank);
     } else {
       charge_copies(rank, bytes, joined, computed_before);

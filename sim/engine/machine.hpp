@@ -3,6 +3,7 @@
 // about which ranks or links exist (layout.hpp) or how long a kernel takes (lower.hpp).
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <memory>
@@ -15,14 +16,24 @@
 
 namespace windtunnel {
 
+// How long kernels take of which a collective takes a share of the GPU while it runs: slowed down
+// during it, at full speed after it.
+inline Seconds beside(Seconds kernels, Seconds collective, double share) {
+  return std::min(kernels / (1 - share), kernels + collective * share);
+}
+
 // A block as one span: exact when its collectives have their links for themselves and their members
 // run in lockstep.
 struct MergedBlock {
   Seconds total, communication, recompute;  // with a host that is always ahead
   // Where the host issues slowly: the segments, walked when the block begins, and how long the
-  // collective of each takes.
+  // collective of each takes and which share of the multiprocessors.
   const std::vector<Segment>* segments = nullptr;
-  std::vector<Seconds> collectives;
+  struct Collective {
+    Seconds time;
+    double share = 0;
+  };
+  std::vector<Collective> collectives;
   std::vector<std::pair<int, Bytes>> carried;  // by its collectives: path and bytes
 };
 

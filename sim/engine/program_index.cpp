@@ -1,5 +1,6 @@
 #include "engine/program_index.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace windtunnel {
@@ -27,6 +28,12 @@ ProgramIndex::ProgramIndex(const Program& program)
     place_in_queue[std::size_t(i)] = {queue, int(queues[std::size_t(queue)].size())};
     queues[std::size_t(queue)].push_back(i);
   }
+  const std::vector<int>& communication = order[std::size_t(Stream::Communication)];
+  if (communication.empty()) return;
+  alone_until = -1;
+  for (const int before : program.ops[std::size_t(communication.front())].after)
+    if (program.ops[std::size_t(before)].stream == Stream::Compute)
+      alone_until = std::max(alone_until, before);
 }
 
 }  // namespace windtunnel

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <limits>
 #include <map>
 #include <tuple>
 #include <vector>
@@ -30,6 +31,8 @@ struct ProgramIndex {
     int position = 0;
   };
   std::vector<Place> place_in_queue;  // by op
+  // The last compute op that has ended before anything begins on the communication stream.
+  int alone_until = std::numeric_limits<int>::max();
 
   explicit ProgramIndex(const Program& program);
 };

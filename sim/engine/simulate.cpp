@@ -99,16 +99,19 @@ std::optional<MergedBlock> merge(const std::vector<Segment>& segments, int rank,
   MergedBlock block;
   for (const Segment& segment : segments) {
     Seconds collective;
+    double share = 0;
     if (segment.use >= 0) {
       const CollectiveCost& cost = communicators.cost(rank, segment.use);
       if (cost.communicator >= 0) {
         if (!mergeable[std::size_t(cost.communicator)]) return std::nullopt;
         collective = run_alone(cost, layout, block);
+        share = cost.compute_share;
       }
     }
-    const Seconds exposed = std::max(Seconds(0), collective - segment.compute);
-    block.total += segment.compute + exposed;
-    block.collectives.push_back(collective);
+    const Seconds compute = beside(segment.compute, collective, share);
+    const Seconds exposed = std::max(Seconds(0), collective - compute);
+    block.total += compute + exposed;
+    block.collectives.push_back({collective, share});
     block.communication += exposed;
     block.recompute += segment.recompute;
   }

@@ -22,8 +22,9 @@
 
 namespace windtunnel {
 
-// Makes the folder. Kernels last as long as on the GPU of their rank. Kernels between two collectives are one node.
-// Returns what went wrong as a sentence, or an empty string; no partly written file is ever left.
+// Makes the folder. Kernels last as long as on the GPU of their rank; kernels between two
+// collectives are one node. A slow host (Job::host) is not in a trace. Returns what went wrong as a
+// sentence, or an empty string; no partly written file is ever left.
 std::string write_chakra(const Plan& plan, const Cluster& cluster, const std::string& prefix);
 
 struct ChakraTraces {

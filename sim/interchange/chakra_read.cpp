@@ -7,6 +7,7 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 #include <set>
 #include <tuple>
@@ -79,8 +80,8 @@ class Groups {
   }
 
   std::vector<int> everyone() const {
-    std::vector<int> all;
-    for (int rank = 0; rank < ranks_; ++rank) all.push_back(rank);
+    std::vector<int> all(static_cast<std::size_t>(ranks_));
+    std::iota(all.begin(), all.end(), 0);
     return all;
   }
 

@@ -102,7 +102,7 @@ LayerWork head_work(const TransformerSlice& slice, const Parameters& parameters)
   }
   LayerWork work =
       assembled_layer(operations, LayerKind::Head, slice.local_hidden(), Bytes(0), Recompute::None);
-  if (has_loss) work.logits = logits_bytes(slice, vocab);
+  if (has_loss) set_logits(slice, vocab, work);
   return work;
 }
 

@@ -15,6 +15,7 @@
 #include "base/parameters.hpp"
 #include "base/units.hpp"
 #include "base/work.hpp"
+#include "model/software.hpp"
 
 namespace windtunnel {
 
@@ -56,6 +57,7 @@ struct Slice {
   AttentionKernel attention = AttentionKernel::Unfused;
   Recompute recompute = Recompute::None;
   Kernels kernels = Kernels::Fused;
+  const Software* software = &bare_software();
 };
 
 // A collective of the tensor-parallel group inside a layer. Size as collectives/ counts it. With
@@ -82,8 +84,13 @@ struct LayerWork {
   Bytes activation;              // kept from forward to backward under slice.recompute
   Bytes recompute_buffer;        // activations alive while recomputing (one layer at a time), minus
                                  // `activation`
-  Bytes logits;  // kept from forward to backward besides `activation`: fp32 logits of a head
-  Bytes output;  // what the next layer gets, on this rank: the pipeline's message
+  Bytes logits;  // kept from forward to backward besides `activation`: a head's logits
+  // Kept from the input half of the backward pass to the weight half: inputs and output gradients
+  // of linears, 32 s b h of a GPT block. Source: Qi et al. 2024, arXiv:2401.10241, table 1 (M_W).
+  Bytes held;
+  Bytes working;  // most that its backward pass has besides all of these: gradients on their way
+                  // from one operation to the next, gathered inputs, a table's gradient
+  Bytes output;   // what the next layer gets, on this rank: the pipeline's message
   // For MFU: of the whole layer (all t ranks), matmuls and attention only, without recomputation.
   Flops forward_flops;  // attention over the full s x s square
   Flops backward_flops;

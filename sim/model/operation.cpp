@@ -31,6 +31,7 @@ Operation linear_operation(const GemmNames& names, std::int64_t rows, std::int64
   op.backward = op.backward_input;
   append(op.backward, op.backward_weight);
   op.saved = Bytes(activation_bytes(type) * double(rows) * double(in));
+  op.held = op.working = Bytes(activation_bytes(type) * double(rows) * double(in + out));
   op.forward_flops = Flops(2.0 * double(rows) * double(in) * double(out));
   op.backward_flops = (has_input_gradient ? 2 : 1) * op.forward_flops;
   return op;
@@ -62,6 +63,7 @@ Operation convolution_operation(const GemmNames& names, const Convolution& shape
   op.backward = op.backward_input;
   append(op.backward, op.backward_weight);
   op.saved = Bytes(activation_bytes(type) * in);
+  op.held = op.saved + Bytes(activation_bytes(type) * out);
   op.forward_flops = work.flops;
   op.backward_flops = (has_input_gradient ? 2 : 1) * work.flops;
   return op;
@@ -88,6 +90,8 @@ LayerWork assembled_layer(const std::vector<Operation>& operations, LayerKind ki
   for (const Operation& op : operations) {
     append(work.forward, op.forward);
     saved += op.saved;
+    work.held += op.held;
+    work.working = std::max(work.working, op.working);
     droppable += op.droppable;
     if (op.droppable > Bytes(0)) append(selective, op.forward);
     work.forward_flops += op.forward_flops;
@@ -99,6 +103,8 @@ LayerWork assembled_layer(const std::vector<Operation>& operations, LayerKind ki
     append(work.backward_input, op->backward_input);
     append(work.backward_weight, op->backward_weight);
   }
+  // The gradient that goes round a block's operations on the residual path.
+  if (kind == LayerKind::Block) work.working += output;
   work.activation = saved;
   if (kind == LayerKind::Block && recompute == Recompute::Full) {
     work.recompute = work.forward;

@@ -18,6 +18,8 @@ struct Operation {
   std::vector<Piece> forward, backward, backward_input, backward_weight;
   Bytes saved;      // kept from its forward to its backward
   Bytes droppable;  // part of `saved` that Recompute::Selective drops, to run forward again
+  Bytes held;       // kept for its weight gradient alone: inputs and output gradients of a linear
+  Bytes working;    // of its backward pass: gradients of output and input at the same time
   Flops forward_flops, backward_flops, causal_saving;  // as LayerWork counts them
 };
 

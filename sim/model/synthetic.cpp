@@ -67,7 +67,7 @@ LayerWork work(const Model& model, int layer, const Slice& slice) {
   work.backward_input = {{"backward_input", fixed(time("backward_input"))}};
   work.backward_weight = {{"backward_weight", fixed(time("backward_weight"))}};
   work.output = Bytes(model.parameters.number("message"));
-  work.activation = Bytes(model.parameters.number("activation"));
+  work.activation = work.held = Bytes(model.parameters.number("activation"));
   if (slice.recompute == Recompute::Full) {
     work.recompute = work.forward;
     const Bytes input = std::min(work.output, work.activation);

@@ -24,16 +24,18 @@ Piece collective(std::string_view name, CollectiveKind kind, Bytes size,
 }
 
 // Gate and up enter, their product leaves: 3 e f forward. Backward reads dY, gate and up and writes
-// two gradients: 5 e f. Fused, so that only gate and up are kept.
+// two gradients: 5 e f.
 // Eager: SiLU and the product apart, 2 + 3 forward, 4 + 2 (the product's other factor) + 3
 // backward, and what SiLU returned is kept too.
 Operation swiglu(const TransformerSlice& slice, std::int64_t ffn) {
   const double bytes = slice.element * double(slice.tokens) * double(ffn) / slice.tensor;
-  if (slice.kernels != Kernels::Fused)
-    return elementwise_operation("swiglu", elementwise_kernels(5 * bytes, 2),
-                                 elementwise_kernels(9 * bytes, 3), Bytes(3 * bytes));
-  return elementwise_operation("swiglu", elementwise_kernels(3 * bytes, 1),
-                               elementwise_kernels(5 * bytes, 1), Bytes(2 * bytes));
+  const bool eager = slice.kernels != Kernels::Fused;
+  const int kept = slice.software->fused_gate && !eager ? 2 : 3;
+  Operation op = elementwise_operation(
+      "swiglu", elementwise_kernels((eager ? 5 : 3) * bytes, eager ? 2 : 1),
+      elementwise_kernels((eager ? 9 : 5) * bytes, eager ? 3 : 1), Bytes(kept * bytes));
+  op.working = Bytes(3 * bytes);
+  return op;
 }
 
 Operation dropout(const TransformerSlice& slice, std::string_view name) {
@@ -78,6 +80,7 @@ Operation word_lookup(const TransformerSlice& slice, std::int64_t vocab) {
   op.backward_weight.push_back({"embedding.weight_gradient", backward});
   op.backward = op.backward_weight;
   op.saved = ids;
+  op.working = Bytes(table);
   return op;
 }
 
@@ -123,8 +126,10 @@ Operation flash_attention(const TransformerSlice& slice, const BlockShape& shape
   Work backward = {
       .op = OpClass::Attention, .flops = 2.5 * run, .kernels = 3, .efficiency = efficiency};
   backward.bytes = Bytes(per_feature * (4 * width + 4 * kv_width) + sums);
-  return elementwise_operation("attention", forward, backward,
-                               Bytes(per_feature * (width + 2 * kv_width) + sums));
+  Operation op = elementwise_operation("attention", forward, backward,
+                                       Bytes(per_feature * (width + 2 * kv_width) + sums));
+  op.working = Bytes(per_feature * (2 * width + 2 * kv_width));  // gradients of Q, K, V and O
+  return op;
 }
 
 Operation unfused_attention(const TransformerSlice& slice, const BlockShape& shape) {
@@ -159,6 +164,8 @@ Operation unfused_attention(const TransformerSlice& slice, const BlockShape& sha
   op.backward_input = op.backward;
   op.droppable = Bytes((shape.dropout ? 2 * e + 1 : e) * scores);
   op.saved = Bytes(context + keys) + op.droppable;
+  // Gradients of Q, K, V and O, and of the scores before and after the softmax.
+  op.working = Bytes(2 * context + keys + 2 * e * scores);
   return op;
 }
 
@@ -183,7 +190,8 @@ TransformerSlice::TransformerSlice(const Slice& slice, std::int64_t sequence_len
       type(slice.type),
       element(activation_bytes(slice.type)),
       attention(slice.attention),
-      kernels(slice.kernels) {}
+      kernels(slice.kernels),
+      software(slice.software) {}
 
 Bytes TransformerSlice::whole_hidden() const {
   return Bytes(element * double(tokens) * double(hidden));
@@ -215,7 +223,11 @@ Operation column_parallel_linear(const TransformerSlice& slice, const GemmNames&
     op.forward.insert(op.forward.begin(), gather(false));
     op.backward.insert(op.backward.begin(), gather(true));
     op.backward_weight.insert(op.backward_weight.begin(), gather(false));
-    op.saved = op.saved / slice.tensor;
+    if (!slice.software->keeps_gathered_inputs) {
+      op.held += op.saved / slice.tensor - op.saved;
+      op.saved = op.saved / slice.tensor;
+      op.working += input;
+    }
   }
   return op;
 }
@@ -241,7 +253,8 @@ Operation row_parallel_linear(const TransformerSlice& slice, const GemmNames& na
 Operation norm_operation(const TransformerSlice& slice, std::string_view name) {
   const double bytes = slice.local_hidden().value;
   return elementwise_operation(name, elementwise_kernels(2 * bytes, 1),
-                               elementwise_kernels(3 * bytes, 2), Bytes(bytes));
+                               elementwise_kernels(3 * bytes, 2),
+                               Bytes(slice.software->norm_copies * bytes));
 }
 
 Operation rms_norm_operation(const TransformerSlice& slice, std::string_view name) {
@@ -285,8 +298,10 @@ Operation residual_add(const TransformerSlice& slice, std::string_view name, boo
 Operation activation_function(const TransformerSlice& slice, std::string_view name,
                               double elements) {
   const double bytes = slice.element * elements;
-  return elementwise_operation(name, elementwise_kernels(2 * bytes, 1),
-                               elementwise_kernels(3 * bytes, 1), Bytes(bytes));
+  Operation op = elementwise_operation(name, elementwise_kernels(2 * bytes, 1),
+                                       elementwise_kernels(3 * bytes, 1), Bytes(bytes));
+  op.working = Bytes(2 * bytes);
+  return op;
 }
 
 LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& shape,
@@ -367,8 +382,12 @@ std::vector<Operation> vocabulary_loss(const TransformerSlice& slice, std::int64
   return {column_parallel_linear(slice, kLogits, slice.hidden, vocab), cross_entropy(slice, vocab)};
 }
 
-Bytes logits_bytes(const TransformerSlice& slice, std::int64_t vocab) {
-  return Bytes(4.0 * double(slice.tokens) * double(vocab) / slice.tensor);
+void set_logits(const TransformerSlice& slice, std::int64_t vocab, LayerWork& work) {
+  const Software& software = *slice.software;
+  const double logits =
+      double(slice.tokens) * double(vocab) / (software.gathers_logits ? 1 : slice.tensor);
+  work.logits = Bytes(software.logit_bytes_kept * logits);
+  work.working = Bytes((software.logit_bytes_most - software.logit_bytes_kept) * logits);
 }
 
 LayerWork language_head(const TransformerSlice& slice, std::int64_t vocab) {
@@ -376,7 +395,7 @@ LayerWork language_head(const TransformerSlice& slice, std::int64_t vocab) {
   for (Operation& op : vocabulary_loss(slice, vocab)) operations.push_back(std::move(op));
   LayerWork work =
       assembled_layer(operations, LayerKind::Head, slice.local_hidden(), Bytes(0), Recompute::None);
-  work.logits = logits_bytes(slice, vocab);
+  set_logits(slice, vocab, work);
   return work;
 }
 

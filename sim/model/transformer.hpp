@@ -31,6 +31,7 @@ struct TransformerSlice {
   double element;  // bytes of an activation element
   AttentionKernel attention;
   Kernels kernels;
+  const Software* software;
 
   Bytes whole_hidden() const;  // M: the buffer of every tensor-parallel collective of a block
   Bytes local_hidden() const;  // M, or M / t under sequence parallelism
@@ -117,8 +118,9 @@ LayerWork token_embedding(const TransformerSlice& slice, const EmbeddingShape& s
 // the target's logit and the sum of exponentials are all-reduced, b s fp32 each.
 // Source: megatron/core/tensor_parallel/cross_entropy.py.
 std::vector<Operation> vocabulary_loss(const TransformerSlice& slice, std::int64_t vocab);
-// Bytes of the fp32 logits on one rank: 4 b s V / t.
-Bytes logits_bytes(const TransformerSlice& slice, std::int64_t vocab);
+// Sets the logits that a head keeps, and what its loss needs at most: b s V / t logits, or b s V
+// where the software gathers them, of the software's bytes each.
+void set_logits(const TransformerSlice& slice, std::int64_t vocab, LayerWork& work);
 // The end of a decoder: norm, logits, loss.
 LayerWork language_head(const TransformerSlice& slice, std::int64_t vocab);
 

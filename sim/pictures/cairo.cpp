@@ -83,8 +83,10 @@ void draw_hatch(cairo_t* c, const Rectangle& shape) {
   cairo_new_path(c);
   // The lines of neighbours go on in one another.
   const double high = shape.height;
-  for (double at = std::floor((shape.x - high) / kApart) * kApart; at < shape.x + shape.width;
-       at += kApart) {
+  const int first = int(std::floor((shape.x - high) / kApart));
+  const int end = int(std::ceil((shape.x + shape.width) / kApart));
+  for (int line = first; line < end; ++line) {
+    const double at = line * kApart;
     cairo_move_to(c, at, shape.hatch == Hatch::Rising ? shape.y + high : shape.y);
     cairo_line_to(c, at + high, shape.hatch == Hatch::Rising ? shape.y : shape.y + high);
   }

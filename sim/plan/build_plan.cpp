@@ -4,6 +4,7 @@
 #include "plan/job.hpp"
 #include "plan/plan.hpp"
 #include "plan/program_builder.hpp"
+#include "plan/runtime_memory.hpp"
 
 namespace windtunnel {
 
@@ -72,6 +73,7 @@ Plan build_plan(const Job& job) {
   BlockTable blocks(context.works, plan.blocks);
   for (int pipeline = 0; pipeline < plan.grid.pipeline; ++pipeline)
     plan.programs.push_back(ProgramBuilder(context, blocks, pipeline).build());
+  for (Program& program : plan.programs) add_runtime_memory(job, plan.grid, plan.blocks, program);
   return plan;
 }
 

@@ -115,6 +115,7 @@ struct Job {
   std::vector<int> layers_per_stage;
   Recompute recompute = Recompute::None;
   AttentionKernel attention = AttentionKernel::Unfused;
+  const Software* software = &bare_software();
   DataParallelOptions data_parallel;
   GradientAccumulation accumulation = GradientAccumulation::Fused;
   PipelineTransfer pipeline_transfer = PipelineTransfer::Overlapped;
@@ -139,7 +140,8 @@ struct Job {
   int stages() const { return parallel.pipeline * parallel.virtual_stages; }
   Slice slice() const {
     return {batch.micro,       batch.sequence, parallel.tensor, parallel.sequence_parallel,
-            precision.compute, attention,      recompute,       kernels};
+            precision.compute, attention,      recompute,       kernels,
+            software};
   }
 };
 

@@ -65,9 +65,21 @@ inline constexpr std::array<std::string_view, 15> kPurposeNames = {"forward",
                                                                    "message",
                                                                    "collective"};
 
-enum class MemoryKind { Weights, Gradients, Optimizer, Activations, Buffers, Logits };
-inline constexpr std::array<std::string_view, 6> kMemoryKindNames = {
-    "weights", "gradients", "optimizer", "activations", "buffers", "logits"};
+// Framework: CUDA context, cuBLAS workspace, NCCL's buffers. Fragmentation: what PyTorch's
+// allocator holds and cannot use.
+enum class MemoryKind {
+  Weights,
+  Gradients,
+  Optimizer,
+  Activations,
+  Buffers,
+  Logits,
+  Framework,
+  Fragmentation
+};
+inline constexpr std::array<std::string_view, 8> kMemoryKindNames = {
+    "weights", "gradients", "optimizer", "activations",
+    "buffers", "logits",    "framework", "fragmentation"};
 using MemoryByKind = std::array<Bytes, kMemoryKindNames.size()>;
 Bytes total(const MemoryByKind& memory);
 

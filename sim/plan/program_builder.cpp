@@ -271,6 +271,11 @@ void ProgramBuilder::set_resident_memory() {
   set(MemoryKind::Weights, weight_bytes_, zero == 3);
   set(MemoryKind::Gradients, gradient_bytes_, zero >= 2);
   set(MemoryKind::Optimizer, optimizer_state_bytes(job_.optimizer, job_.precision), zero >= 1);
+  if (grid_.data == 1) return;
+  const Software& software = *job_.software;
+  double buffer = std::min(parameters, software.reduction_buffer) * gradient_bytes_;
+  if (software.copies_gradients && zero == 0) buffer += parameters * gradient_bytes_;
+  program_.at_start[std::size_t(MemoryKind::Buffers)] = Bytes(buffer);
 }
 
 int ProgramBuilder::add_gather(const Part& part, std::vector<int> after) {
@@ -350,13 +355,23 @@ int ProgramBuilder::add_compute(const Part& part, int gather, int wait) {
 
 void ProgramBuilder::set_compute_memory(const Part& part, Op& op) const {
   const ActionType type = part.action.type;
-  double activation = 0, logits = 0, buffer_sum = 0, buffer_max = 0;
-  for (int layer = part.layers.first; layer < part.layers.end; ++layer) {
+  double activation = 0, logits = 0, held = 0;
+  // A backward pass goes from the last layer to the first, rebuilds what was dropped and has its
+  // working set layer by layer; `freed` is what it has given back when it comes to a layer.
+  double buffer = 0, freed = 0;
+  for (int layer = part.layers.end - 1; layer >= part.layers.first; --layer) {
     const LayerWork& work = context_.works[std::size_t(layer)];
     activation += work.activation.value;
     logits += work.logits.value;
-    buffer_sum += work.recompute_buffer.value;
-    buffer_max = std::max(buffer_max, work.recompute_buffer.value);
+    held += work.held.value;
+    const double rebuilt = work.recompute_buffer.value;
+    if (job_.software->has_runtime) {
+      buffer = std::max(buffer, rebuilt + work.working.value - freed);
+      freed += work.activation.value + work.logits.value;
+      if (type == ActionType::I) freed -= work.held.value;
+    } else {
+      buffer = std::max(buffer, rebuilt);
+    }
   }
   const auto change = [](std::vector<MemoryChange>& changes, MemoryKind kind, double bytes) {
     if (bytes != 0) changes.push_back({kind, bytes});
@@ -365,14 +380,15 @@ void ProgramBuilder::set_compute_memory(const Part& part, Op& op) const {
     change(op.on_start, MemoryKind::Activations, activation);
     change(op.on_start, MemoryKind::Logits, logits);
   }
-  // A full backward recomputes and frees layer by layer; split halves keep all until W has run.
-  if (type == ActionType::B) change(op.on_start, MemoryKind::Buffers, buffer_max);
-  if (type == ActionType::I) change(op.on_start, MemoryKind::Buffers, buffer_sum);
-  if (computes_weight_gradient(type)) {
-    change(op.on_end, MemoryKind::Activations, -activation);
+  if (type == ActionType::B || type == ActionType::I) {
+    change(op.on_start, MemoryKind::Buffers, buffer);
+    change(op.on_end, MemoryKind::Buffers, -buffer);
     change(op.on_end, MemoryKind::Logits, -logits);
-    change(op.on_end, MemoryKind::Buffers, type == ActionType::B ? -buffer_max : -buffer_sum);
   }
+  // The input half keeps what the weight half needs.
+  if (type == ActionType::B) change(op.on_end, MemoryKind::Activations, -activation);
+  if (type == ActionType::I) change(op.on_end, MemoryKind::Activations, held - activation);
+  if (type == ActionType::W) change(op.on_end, MemoryKind::Activations, -held);
   const double weights = double(parameters_of(part.layers)) * weight_bytes_;
   if (part.release) change(op.on_end, MemoryKind::Buffers, -weights);
   // ZeRO-2 and 3 keep only a shard of the gradients: the whole ones live until they are reduced.

@@ -99,7 +99,7 @@ std::string written(const fs::path& folder, const std::vector<Output>& outputs) 
 
 std::string write_outputs(const fs::path& folder, const Job& job, const Plan& plan,
                           const Trace& trace, const Report& report) {
-  const std::string problem = written(
+  std::string problem = written(
       folder,
       {{"report.json", [&](const Sink& sink) { sink(to_json(report, job)); }},
        {"ranks.csv", [&](const Sink& sink) { sink(ranks_csv(report)); }},

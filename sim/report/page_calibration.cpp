@@ -27,14 +27,12 @@ void add_work(const Work& work, const GpuSpec& gpu, DType type, double times, Ti
   const Seconds time = kernel_time(gpu, work, type) * times;
   const std::vector<EfficiencyCurve::Point>& points = gpu.efficiency[std::size_t(work.op)].points;
   const double size = (is_by_flops(work.op) ? work.flops.value : work.bytes.value) / work.kernels;
-  const bool has_tiles = work.m > 0 && !gpu.gemm.tiles.empty();
-  if (has_tiles)
-    sum.inside += time;  // any shape has its tiles
-  else if (points.size() < 2)
+  const bool has_tiles = work.m > 0 && !gpu.gemm.tiles.empty();  // any shape has its tiles
+  if (!has_tiles && points.size() < 2)
     sum.constant += time;
-  else if (size < points.front().size)
+  else if (!has_tiles && size < points.front().size)
     sum.below += time;
-  else if (size > points.back().size)
+  else if (!has_tiles && size > points.back().size)
     sum.above += time;
   else
     sum.inside += time;

@@ -180,10 +180,13 @@ void draw_trace(const Plan& plan, const Trace& trace, TraceWriter& writer) {
   const TraceIndex index(plan, trace);
   std::vector<ProgramText> texts;
   std::vector<RankLayout> layouts;
+  texts.reserve(plan.programs.size());
+  layouts.reserve(trace.ranks.size());
   for (const Program& program : plan.programs) texts.push_back(program_text(program));
   for (int i = 0; i < int(trace.ranks.size()); ++i)
     layouts.push_back(rank_layout(index.program(i), trace.ranks[std::size_t(i)]));
   std::vector<std::vector<int>> behind;
+  behind.reserve(plan.programs.size());
   for (const Program& program : plan.programs) behind.push_back(queued_behind(program));
   const Arrows arrows = arrows_of(trace, index, layouts);
   const auto arrows_at = [](const auto& map, int rank, int span) {

@@ -14,6 +14,7 @@ TEST_CASE("a rank that is killed ends the job and is named") {
 
 TEST_CASE("a rank that never comes is named by those who came") {
   const EndOfRanks end = end_of_ranks(3, {"absent"});
+  CAPTURE(end.how, end.errors);
   CHECK(end.exit_code == 1);
   CHECK(end.errors.find("error: rank 1 did not come to the start within 2 s (2 of 3 did)\n") !=
         std::string::npos);
@@ -21,6 +22,7 @@ TEST_CASE("a rank that never comes is named by those who came") {
 
 TEST_CASE("a rank that hangs is found by the watchdog") {
   const EndOfRanks end = end_of_ranks(3, {"stopped_1"});
+  CAPTURE(end.how, end.errors);
   CHECK(end.exit_code == 1);
   CHECK(end.errors.find("rank 1 has not been heard of for 3 s; its last step was 3F1\n") !=
         std::string::npos);
@@ -28,6 +30,7 @@ TEST_CASE("a rank that hangs is found by the watchdog") {
 
 TEST_CASE("the rank that hosts the store hangs, and is found too") {
   const EndOfRanks end = end_of_ranks(3, {"stopped_0"});
+  CAPTURE(end.how, end.errors);
   CHECK(end.exit_code == 1);
   CHECK(end.errors.find("rank 0 hosts it, its last step was 3F1\n") != std::string::npos);
 }

@@ -34,12 +34,16 @@ gradient_clipping: true
 )";
 
 const std::string kGpt = kCluster + R"(
-model: {name: tiny, source: test, family: gpt, layers: 4, hidden: 32, heads: 4, vocab: 64, max_sequence: 16}
+model:
+  {name: tiny, source: test, family: gpt, layers: 4,
+   hidden: 32, heads: 4, vocab: 64, max_sequence: 16}
 batch: {global: 16, micro: 1, sequence: 16}
 optimizer: sgd
 )";
 const std::string kLlama = kCluster + R"(
-model: {name: tiny, source: test, family: llama, layers: 4, hidden: 32, heads: 8, kv_heads: 4, ffn: 64, vocab: 64}
+model:
+  {name: tiny, source: test, family: llama, layers: 4,
+   hidden: 32, heads: 8, kv_heads: 4, ffn: 64, vocab: 64}
 batch: {global: 16, micro: 1, sequence: 16}
 optimizer: sgd
 )";

@@ -32,7 +32,8 @@ struct Learned {
 class ThreadedJob {
  public:
   ThreadedJob(const std::string& yaml, const std::vector<std::string>& overrides)
-      : job_(load_job_text(yaml, "test.yaml", overrides)), plan_(build_plan(job_)) {}
+      : job_(load_job_text(yaml, WINDTUNNEL_SOURCE_DIR "/test.yaml", overrides)),
+        plan_(build_plan(job_)) {}
 
   Learned learned(int steps) {
     Learned result;

@@ -6,8 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "folder.hpp"
 
@@ -77,31 +81,51 @@ TEST_CASE("spans of a measured step start and end inside it, one for each op") {
   }
 }
 
+namespace {
+
+std::vector<pid_t> children_of(pid_t process) {
+  const std::string id = std::to_string(process);
+  std::istringstream list(text_of("/proc/" + id + "/task/" + id + "/children"));
+  return {std::istream_iterator<pid_t>(list), {}};
+}
+
+// Starts the program with its output in files of the folder.
+pid_t started(std::vector<std::string> words, const TemporaryFolder& folder) {
+  std::fflush(nullptr);
+  const pid_t process = fork();
+  if (process != 0) return process;
+  std::freopen((folder.path / "stdout").c_str(), "w", stdout);
+  std::freopen((folder.path / "stderr").c_str(), "w", stderr);
+  std::vector<char*> arguments;
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  execv(arguments.front(), arguments.data());
+  _exit(127);
+}
+
+}  // namespace
+
 TEST_CASE("a killed rank ends the run, by name, and leaves no process behind") {
   const TemporaryFolder folder("run");
-  const std::string mark = (folder.path / "out").string();
-  // Steps of a minute: nobody ends before the kill.
-  const std::string command =
-      kBackend + " run " + kSource + "/tests/data/backend/slow-emulated.yaml --out " + mark;
-  const pid_t killer = fork();
-  if (killer == 0) {
-    const std::string find = "pgrep -f '" + kBackend.substr(kBackend.rfind('/') + 1) + ".*" + mark +
-                             "' | head -3 | tail -1";
-    // The supervisor is the first of them, then the ranks.
-    const std::string wait_and_kill = "for i in $(seq 600); do n=$(pgrep -cf '" + mark +
-                                      "'); [ \"$n\" -ge 5 ] && break; sleep 0.1; done; sleep 3; "
-                                      "kill -9 $(" +
-                                      find + ")";
-    execl("/bin/sh", "sh", "-c", wait_and_kill.c_str(), nullptr);
-    _exit(127);
+  const std::string out = (folder.path / "out").string();
+  // Its ops take 20 s: nobody ends before the kill.
+  const pid_t supervisor = started(
+      {kBackend, "run", kSource + "/tests/data/backend/slow-emulated.yaml", "--out", out}, folder);
+  std::vector<pid_t> ranks;
+  for (int i = 0; i < 600 && ranks.size() < 4; ++i) {
+    usleep(100'000);
+    ranks = children_of(supervisor);
   }
-  const End end = end_of(command, folder);
-  waitpid(killer, nullptr, 0);
-  CHECK(end.code == 1);
-  CHECK(end.errors.find("was killed by signal 9") != std::string::npos);
-  CHECK(end.errors.find("rank ") != std::string::npos);
-  CHECK(end_of("pgrep -f '" + mark + "'", folder).output == "");
-  CHECK(!std::filesystem::exists(folder.path / "out"));
+  REQUIRE(ranks.size() == 4);
+  kill(ranks[2], SIGKILL);
+  int status = 0;
+  REQUIRE(waitpid(supervisor, &status, 0) == supervisor);
+  CHECK(WEXITSTATUS(status) == 1);
+  const std::string errors = text_of(folder.path / "stderr");
+  INFO(errors);
+  CHECK(errors.find("rank 2 was killed by signal 9") != std::string::npos);
+  for (const pid_t rank : ranks) CHECK(kill(rank, 0) != 0);
+  CHECK(!std::filesystem::exists(out));
 }
 
 TEST_CASE("what cannot be run is refused before any process starts") {

@@ -151,7 +151,8 @@ def hover(driver, x, y):
 def check_hover(driver, name, out):
     js(driver, 'windtunnel.timeline.showRanks(true); windtunnel.timeline.showStreams(true)')
     frames(driver)
-    slices = {(event['pid'], event['name'], event['ts']): event for event in slices_of(out)}
+    # Processes of a trace are ranks counted from 1.
+    slices = {(event['pid'] - 1, event['name'], event['ts']): event for event in slices_of(out)}
     for kind in range(4):
         span = js(driver, '''const {trace} = windtunnel, found = [];
             for (let i = 0; i < trace.total; ++i)

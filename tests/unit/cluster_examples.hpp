@@ -29,6 +29,7 @@ inline Parameters example_parameters(std::span<const ParameterSpec> specs) {
     if (spec.required && spec.kind == ParameterKind::Count) value = 2;
     if (spec.required && spec.kind == ParameterKind::DataRate) value = 100e9;
     if (spec.required && spec.kind == ParameterKind::Time) value = 1e-6;
+    if (spec.required && spec.kind == ParameterKind::Ratio) value = 1;
     if (is_list)
       parameters.set(spec.name, std::vector<double>{2, 3});
     else

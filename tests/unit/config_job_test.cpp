@@ -140,9 +140,9 @@ cluster:
       type:
         gpu: ../topologies/gpus/h100-sxm5.yaml
         gpus: 2
-        interconnect: {family: nvlink_switch, bandwidth: 100 GB/s, latency: 0 us}
+        interconnect: {family: nvlink_switch, bandwidth: 100 GB/s, latency: 0 us, efficiency: 1}
         nics: {count: 1, bandwidth: 10 GB/s}
-  fabric: {family: star, latency: 1 us}
+  fabric: {family: star, latency: 1 us, efficiency: 1}
 gpus: 4
 parallel: {pipeline: 4}
 batch: {global: 8, micro: 1}

@@ -206,7 +206,8 @@ double with_copies(double first_kernel, double cpu_per_byte) {
   spec.communication.cpu_seconds_per_byte = cpu_per_byte / kFaster;
   const double time = milliseconds(plan, spec, Fidelity::Full, {});
   for (const Fidelity fidelity : kFidelities)
-    CHECK(milliseconds(plan, spec, fidelity, {}) == Approx(time).epsilon(1e-9));
+    // SimGrid ends a flow up to 1e-12 s early, of some 6 us that are simulated.
+    CHECK(milliseconds(plan, spec, fidelity, {}) == Approx(time).epsilon(1e-8));
   return time;
 }
 

@@ -115,6 +115,8 @@ TEST_CASE("report.json reads back as the report") {
                                            {"activations", 500'000'000},
                                            {"buffers", 200'000'000},
                                            {"logits", 0},
+                                           {"framework", 0},
+                                           {"fragmentation", 0},
                                            {"total", 5'700'000'000},
                                            {"capacity", 8'000'000'000}});
   CHECK(read.at("inputs").at("parameters") == 2'000'000'000);
@@ -174,12 +176,13 @@ TEST_CASE("ranks.csv of the example") {
         "rank,represented,stage,forward_s,backward_s,input_gradient_s,weight_gradient_s,"
         "recompute_s,optimizer_s,kernels_s,tensor_communication_s,pipeline_transfer_s,"
         "data_communication_s,other_communication_s,bubble_s,weights_bytes,gradients_bytes,"
-        "optimizer_bytes,activations_bytes,buffers_bytes,logits_bytes,memory_bytes,"
+        "optimizer_bytes,activations_bytes,buffers_bytes,logits_bytes,framework_bytes,"
+        "fragmentation_bytes,memory_bytes,"
         "capacity_bytes\n"
         "0,4,0,1.5,2.5,0,0,1,0.5,0,1,0.5,1,0,3,1000000000,1000000000,3000000000,1000000000,"
-        "200000000,0,6200000000,8000000000\n"
+        "200000000,0,0,0,6200000000,8000000000\n"
         "4,4,1,1.5,2.5,0,0,1,0.5,0,1,0.25,1,0,3.25,1000000000,1000000000,3000000000,500000000,"
-        "200000000,0,5700000000,8000000000\n");
+        "200000000,0,0,0,5700000000,8000000000\n");
 }
 
 TEST_CASE("trace.json: a slice for each span, on threads named after the streams") {
@@ -231,7 +234,7 @@ TEST_CASE("trace.json: compute and pauses fill the step, and pauses are named by
       filled[slice.at("pid")] += slice.at("dur").get<double>();
   }
   const double step = example::trace().end.value * 1e6;
-  CHECK(filled == std::map<int, double>{{0, step}, {4, step}});
+  CHECK(filled == std::map<int, double>{{1, step}, {5, step}});
   for (const std::string& cause : causes)
     CHECK(std::find(kIdleCauseNames.begin(), kIdleCauseNames.end(), cause) !=
           kIdleCauseNames.end());
@@ -325,7 +328,9 @@ TEST_CASE("trace.json: memory over time returns to where it began") {
                                              {"optimizer", 3'000'000'000},
                                              {"activations", 0},
                                              {"buffers", 0},
-                                             {"logits", 0}});
+                                             {"logits", 0},
+                                             {"framework", 0},
+                                             {"fragmentation", 0}});
     CHECK(highest == (rank == 0 ? 6.2e9 : 5.7e9));
   }
 }

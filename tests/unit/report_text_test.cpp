@@ -94,12 +94,12 @@ TEST_CASE("a job that does not fit is told where and by how much") {
         "job 'toy_job' does not fit: 1 of 2 pipeline stages needs more memory than its GPUs have.\n"
         "Stage 0 needs 6.2 GB of 6 GB during 0B0.\n"
         "GB (1e9 bytes) on one GPU at the peak of each stage:\n"
-        "stage  weights gradients optimizer activations  buffers   logits    total capacity  "
-        "over by\n"
-        "    0     1.00      1.00      3.00        1.00     0.20     0.00     6.20     6.00     "
-        "0.20\n"
-        "    1     1.00      1.00      3.00        0.50     0.20     0.00     5.70     6.00        "
-        "-\n");
+        "stage  weights gradients optimizer activations  buffers   logits framework "
+        "fragmentation    total capacity  over by\n"
+        "    0     1.00      1.00      3.00        1.00     0.20     0.00      0.00          0.00 "
+        "    6.20     6.00     0.20\n"
+        "    1     1.00      1.00      3.00        0.50     0.20     0.00      0.00          0.00 "
+        "    5.70     6.00        -\n");
 }
 
 TEST_CASE("the smallest GPU of a stage is what must hold it") {

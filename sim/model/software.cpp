@@ -1,0 +1,78 @@
+#include "model/software.hpp"
+
+#include <array>
+
+namespace windtunnel {
+namespace {
+
+// PyTorch's cross entropy on logits cast to fp32: 2 bytes of the GEMM's logits and 4 of the
+// log-softmax are kept; backward, the loss's gradient and the log-softmax's come on top, 4 each.
+constexpr double kTorchLogitKept = 2 + 4, kTorchLogitMost = 2 + 4 + 4 + 4;
+
+constexpr std::array<Software, 7> kTable = {{
+    {.name = "bare", .has_runtime = false, .source = "Korthikanti et al. 2022, arXiv:2205.05198"},
+    // vocab_parallel_cross_entropy works in place on one fp32 copy; the GEMM's bf16 logits live
+    // beside it forward, their gradient backward.
+    {.name = "megatron",
+     .logit_bytes_most = 2 + 4,
+     .source = "NVIDIA/Megatron-LM d98e8a64, megatron/core/tensor_parallel/cross_entropy.py; norm "
+               "and SwiGLU of TransformerEngine"},
+    // ZeRO reduces through a flat buffer of reduce_bucket_size = 5e8 gradients.
+    {.name = "deepspeed",
+     .logit_bytes_most = 2 + 4,
+     .reduction_buffer = 5e8,
+     .source = "microsoft/DeepSpeed 38327e07, runtime/zero/config.py; else as megatron"},
+    // torch operations for RMSNorm (normalised input times scale) and SwiGLU (silu(x) * gate), the
+    // head all-gathers its logits, norms gather their output under sequence parallelism.
+    {.name = "aleph-alpha-scaling",
+     .norm_copies = 2,
+     .fused_gate = false,
+     .keeps_gathered_inputs = true,
+     .gathers_logits = true,
+     .logit_bytes_kept = kTorchLogitKept,
+     .logit_bytes_most = kTorchLogitMost,
+     .source = "Aleph-Alpha/scaling 01b9d21d, core/nn/norm/rms_norm.py, core/nn/mlp.py, "
+               "transformer/model/layers/lm_head.py, transformer/model/losses/cross_entropy.py"},
+    {.name = "aleph-alpha-scaling-rms",
+     .fused_gate = false,
+     .keeps_gathered_inputs = true,
+     .gathers_logits = true,
+     .logit_bytes_kept = kTorchLogitKept,
+     .logit_bytes_most = kTorchLogitMost,
+     .source = "the same with the RMSNorm kernel of FlashAttention (Hagemann et al. 2023, "
+               "arXiv:2311.05610)"},
+    {.name = "fsdp",
+     .norm_copies = 2,
+     .fused_gate = false,
+     .logit_bytes_kept = kTorchLogitKept,
+     .logit_bytes_most = kTorchLogitMost,
+     .source =
+         "PyTorch's operations, as autograd saves them: tools/autograd/derivatives.yaml; from "
+         "memory, not re-read"},
+    {.name = "ddp",
+     .norm_copies = 1,
+     .fused_gate = false,
+     .logit_bytes_kept = kTorchLogitKept,
+     .logit_bytes_most = kTorchLogitMost,
+     .copies_gradients = true,
+     .source = "as fsdp; layer_norm is one operation; buckets are copies unless "
+               "gradient_as_bucket_view is set: torch.nn.parallel.DistributedDataParallel"},
+}};
+
+}  // namespace
+
+std::span<const Software> software_table() {
+  return kTable;
+}
+
+const Software* find_software(std::string_view name) {
+  for (const Software& row : kTable)
+    if (row.name == name) return &row;
+  return nullptr;
+}
+
+const Software& bare_software() {
+  return kTable.front();
+}
+
+}  // namespace windtunnel

@@ -1,0 +1,40 @@
+// What training software keeps in memory besides what the mathematics asks for: fused or unfused
+// kernels keep other things for the backward pass, and so do libraries below them. One row a
+// software; `bare` keeps nothing and stands for the formulas of papers.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "base/units.hpp"
+
+namespace windtunnel {
+
+struct Software {
+  std::string_view name;
+  // Copies of its input, in activation bytes, that a norm keeps: 1 fused (the input alone); 2 as
+  // separate operations in the activations' format (also the normalised input, for the scale's
+  // gradient).
+  double norm_copies = 1;
+  // A fused SwiGLU keeps gate and up; as separate operations also silu(gate).
+  bool fused_gate = true;
+  // Sequence parallelism: a linear keeps the gathered input instead of its own part.
+  bool keeps_gathered_inputs = false;
+  // Logits of all words on every tensor-parallel rank.
+  bool gathers_logits = false;
+  // Bytes of one logit that live from the forward to the backward pass, and at most at one time.
+  double logit_bytes_kept = 4, logit_bytes_most = 4;
+  // Buffer through which gradients are reduced, in gradients; 0: they are reduced in place.
+  double reduction_buffer = 0;
+  // Data parallelism copies the gradients into buckets.
+  bool copies_gradients = false;
+  // What PyTorch, CUDA and NCCL take; false: none of it is counted.
+  bool has_runtime = true;
+  std::string_view source;
+};
+
+std::span<const Software> software_table();
+const Software* find_software(std::string_view name);  // null if there is none
+const Software& bare_software();
+
+}  // namespace windtunnel
