@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -52,7 +53,9 @@ TEST_CASE("processes on loopback learn what one process learns") {
   const nlohmann::json one = measured("--set gpus=1", folder);
   const auto expected = one.at("losses").get<std::vector<double>>();
   REQUIRE(expected.size() >= 12);
-  CHECK(expected.back() < expected.front());
+  // Random tokens, new ones each step: an untrained model knows no more than that there are 64.
+  CHECK(expected.front() == Approx(std::log(64.0)).margin(0.05));
+  CHECK(expected[1] != expected[0]);
   for (const std::string strategy :
        {"--ranks 2 --set 'parallel={data: 2}'",
         "--ranks 2 --set 'parallel={tensor: 2, sequence_parallel: true}'",
