@@ -11,9 +11,10 @@ namespace windtunnel {
 
 namespace {
 
+// Milliseconds: simulations of one process share a clock, and what they have taken costs digits.
 MeasuredCurve curve_of(const std::vector<std::pair<double, double>>& points) {
   MeasuredCurve curve;
-  for (const auto& [size, seconds] : points) curve.points.push_back({size, {Seconds(seconds), 0}});
+  for (const auto& [size, ms] : points) curve.points.push_back({size, {Seconds(ms / 1e3), 0}});
   return curve;
 }
 
@@ -41,7 +42,7 @@ const std::string kMlp =
     "model: {family: mlp, inputs: 6, hidden: 8, layers: 2, outputs: 4}\n"
     "batch: {global: 4, micro: 2}\noptimizer: adam\n";
 
-// F = 1, 2, ... s and B = 10, 20, ... s.
+// F = 1, 2, ... ms and B = 10, 20, ... ms.
 Profile profile_of_layers(const Job& job) {
   Profile profile{.name = "test", .source = "made up", .date = "2026-11-21"};
   profile.hardware = "none";
@@ -51,25 +52,25 @@ Profile profile_of_layers(const Job& job) {
     bool known = false;
     for (const LayerTime& other : profile.layers) known = known || other.identity == time.identity;
     if (known) continue;
-    time.passes[0] = Figure{Seconds(layer + 1.0), 0.01};
-    time.passes[1] = Figure{Seconds(10 * (layer + 1.0)), 0.02};
+    time.passes[0] = Figure{Seconds(1e-3 * (layer + 1)), 0.01};
+    time.passes[1] = Figure{Seconds(1e-2 * (layer + 1)), 0.02};
     profile.layers.push_back(time);
   }
   return profile;
 }
 
-double step(const Job& job, Fidelity fidelity) {
+double step_ms(const Job& job, Fidelity fidelity) {
   const Plan plan = build_plan(job);
   Conditions conditions = conditions_of(job);
   conditions.fidelity = fidelity;
-  return simulate(plan, build_cluster(job.cluster, job.gpus), conditions).end.value;
+  return 1e3 * simulate(plan, build_cluster(job.cluster, job.gpus), conditions).end.value;
 }
 
-void check_step(const Job& job, double seconds) {
+void check_step(const Job& job, double ms) {
   for (const Fidelity fidelity :
        {Fidelity::Folded, Fidelity::Stage, Fidelity::Full, Fidelity::Rounds}) {
     INFO(name_of(kFidelityNames, fidelity));
-    CHECK(step(job, fidelity) == Approx(seconds).epsilon(1e-9));
+    CHECK(step_ms(job, fidelity) == Approx(ms).epsilon(1e-9));
   }
 }
 
@@ -80,11 +81,11 @@ TEST_CASE("a profile is read as it was written") {
   profile.name = "a \"quoted\" \\ name";
   profile.noise = "load average 3.1: others use the machine";
   profile.layers.front().passes[2] = Figure{Seconds(1.25e-7), 0.5};
-  profile.optimizers = {{"adam", curve_of({{10, 1e-6}, {1e6, 0.5}}), curve_of({{10, 2e-6}})},
-                        {"sgd", curve_of({{10, 1e-6}}), std::nullopt}};
+  profile.optimizers = {{"adam", curve_of({{10, 1}, {1e6, 500}}), curve_of({{10, 2}})},
+                        {"sgd", curve_of({{10, 1}}), std::nullopt}};
   profile.collectives = {{CollectiveKind::ReduceScatter, CollectivePurpose::Gradients, 4, 2,
-                          curve_of({{1024, 1.5e-4}, {1048576, 0.25}})}};
-  profile.messages = {{2, curve_of({{4096, 3.5e-5}})}};
+                          curve_of({{1024, 3}, {1048576, 250}})}};
+  profile.messages = {{2, curve_of({{4096, 35}})}};
   profile.cpu_seconds_per_byte = 6.5e-10;
   profile.gpu = load_gpu(WINDTUNNEL_SOURCE_DIR "/topologies/gpus/cpu-core.yaml");
   const TemporaryFolder folder("profile");
@@ -112,23 +113,23 @@ TEST_CASE("a profile is read as it was written") {
 
 TEST_CASE("a measured curve: straight lines, constant before, proportional after") {
   const MeasuredCurve curve = curve_of({{100, 1}, {300, 5}, {400, 5.5}});
-  CHECK(curve.at(1) == Seconds(1));
-  CHECK(curve.at(100) == Seconds(1));
-  CHECK(curve.at(200) == Seconds(3));
-  CHECK(curve.at(300) == Seconds(5));
-  CHECK(curve.at(350) == Seconds(5.25));
-  CHECK(curve.at(800) == Seconds(11));
+  CHECK(curve.at(1).value == Approx(1e-3 * 1));
+  CHECK(curve.at(100).value == Approx(1e-3 * 1));
+  CHECK(curve.at(200).value == Approx(1e-3 * 3));
+  CHECK(curve.at(300).value == Approx(1e-3 * 5));
+  CHECK(curve.at(350).value == Approx(1e-3 * 5.25));
+  CHECK(curve.at(800).value == Approx(1e-3 * 11));
 }
 
 TEST_CASE("measured layers and optimizer take exactly their times") {
   // inputs 6 -> 8, two layers 8 -> 8, 8 -> 4: the middle ones are alike.
-  // Two micro-batches: 2 (1 + 2 + 2 + 4 + 10 + 20 + 20 + 40) = 198 s.
+  // Two micro-batches: 2 (1 + 2 + 2 + 4 + 10 + 20 + 20 + 40) = 198 ms.
   Job job = job_of(kMlp, 1);
   REQUIRE(job.model.layers.size() == 4);
   job.profile = profile_of_layers(job);
   REQUIRE(job.profile->layers.size() == 3);
-  // 6 x 8 + 8 + 2 (64 + 8) + 32 + 4 = 236 parameters: between 136 and 336 half way, 3 s; norm 0.5
-  // s.
+  // 6 x 8 + 8 + 2 (64 + 8) + 32 + 4 = 236 parameters: between 136 and 336 half way, 3 ms; norm
+  // 0.5 ms.
   REQUIRE(job.model.parameter_count() == 236);
   job.profile->optimizers = {
       {optimizer_identity(job), curve_of({{136, 2}, {336, 4}}), curve_of({{236, 0.5}})}};
@@ -140,7 +141,7 @@ TEST_CASE("measured layers and optimizer take exactly their times") {
   }
   SECTION("other micro-batches were not measured") {
     job.batch.micro = 4;
-    CHECK(step(job, Fidelity::Full) < 4);
+    CHECK(step_ms(job, Fidelity::Full) < 4);
   }
   SECTION("another depth has the same layers") {
     Job deep = job_of(
@@ -152,7 +153,7 @@ TEST_CASE("measured layers and optimizer take exactly their times") {
   }
   SECTION("emulated compute is the topology's") {
     job.compute = ComputeMode::Emulated;
-    CHECK(step(job, Fidelity::Full) < 1);
+    CHECK(step_ms(job, Fidelity::Full) < 1);
   }
   SECTION("coverage") {
     job.profile->layers.pop_back();
@@ -164,7 +165,7 @@ TEST_CASE("measured layers and optimizer take exactly their times") {
 }
 
 TEST_CASE("a measured all-reduce takes its time") {
-  // 236 gradients of 4 bytes; between 744 B and 1144 B half way, 6 s. Layers 99 s a micro-batch.
+  // 236 gradients of 4 bytes; between 744 B and 1144 B half way, 6 ms. Layers 99 ms a micro-batch.
   Job job = job_of(
       "model: {family: mlp, inputs: 6, hidden: 8, layers: 2, outputs: 4}\n"
       "batch: {global: 4, micro: 2}\noptimizer: none\ngradient_clipping: false\n"
@@ -178,17 +179,17 @@ TEST_CASE("a measured all-reduce takes its time") {
       {CollectiveKind::AllReduce, CollectivePurpose::Gradients, 4, 2, curve_of({{1, 70}})},
       {CollectiveKind::AllReduce, CollectivePurpose::Gradients, 2, 2, curve}};
   check_step(job, 99 + 6);
-  // Without the one that gradients need, the collective by itself: 50 s a byte beyond 1 B.
+  // Without the one that gradients need, the collective by itself: 50 ms a byte.
   job.profile->collectives.pop_back();
   check_step(job, 99 + 50.0 * 944);
 }
 
 TEST_CASE("a measured message takes its time") {
-  // GPipe of two synthetic stages: F 1 s, message 3 s, B 2 s, one micro-batch. F 0-1, 4-5; B 5-7,
-  // message 7-10, B 10-12.
+  // GPipe of two synthetic stages: F 1 ms, message 3 ms, B 2 ms, one micro-batch. F 0-1, 4-5; B
+  // 5-7, message 7-10, B 10-12.
   Job job = job_of(
-      "model: {family: synthetic, layers: 2, message: 1 MB, activation: 0 B, forward: 1 s,\n"
-      "  backward_input: 1 s, backward_weight: 1 s}\n"
+      "model: {family: synthetic, layers: 2, message: 1 MB, activation: 0 B, forward: 1 ms,\n"
+      "  backward_input: 1 ms, backward_weight: 1 ms}\n"
       "batch: {global: 1, micro: 1}\noptimizer: none\ngradient_clipping: false\n"
       "parallel: {pipeline: 2}\nschedule: gpipe\n",
       2);
