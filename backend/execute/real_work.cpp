@@ -356,6 +356,8 @@ std::string run_complaint(const Job& job) {
   if (job.precision.compute == DType::Fp8 || job.precision.compute == DType::Tf32)
     return fmt::format("the backend computes in fp32, bf16 or fp16, not in {}",
                        name_of(kDTypeNames, job.precision.compute));
+  if (job.recompute == Recompute::PerOp)
+    return "the backend recomputes whole blocks or attention, not per_op";
   if (job.model.tied_embeddings() && job.parallel.pipeline > 1 && job.parallel.zero_stage > 0)
     return "tied embeddings on two pipeline ranks have no common shard: with zero_stage above 0 "
            "the backend runs them on one pipeline rank only";

@@ -183,8 +183,8 @@ std::string Mapping::transformer(const Rule& rule) {
   const long long hidden = size("hidden"), heads = size("heads");
   blocks_ = size("layers");
   long long vocabulary = rule["family"] == "bert" ? size_or("vocab", 30522) : size("vocab");
-  if (vocabulary % tensor_ != 0 && (*framework_)["pads"] == "true") {
-    const long long unit = kVocabularyUnit * tensor_;
+  const long long unit = kVocabularyUnit * tensor_;
+  if (vocabulary % unit != 0 && (*framework_)["pads"] == "true") {
     vocabulary = (vocabulary + unit - 1) / unit * unit;
     assume(fmt::format("vocabulary padded to {}", vocabulary));
   }
@@ -317,7 +317,9 @@ std::string Mapping::execution() {
     if (const std::string value = (*framework_)[key]; !value.empty())
       text += fmt::format("{}: {}\n", key, value);
   if (is_images_) text += "optimizer: sgd\ngradient_clipping: false\n";
-  const std::string recompute = rule("recompute", row_.text("recompute"))["recompute"];
+  std::string recompute = rule("recompute", row_.text("recompute"))["recompute"];
+  if (recompute == "selective" && !(*framework_)["selective"].empty())
+    recompute = (*framework_)["selective"];
   if (recompute == "least")
     result_.recompute = {"none", "selective", "full"};
   else
