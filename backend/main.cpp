@@ -4,11 +4,13 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <vector>
 
 #include "backend/backend_error.hpp"
+#include "backend/calibrate/calibrate.hpp"
 #include "backend/comm/watchdog.hpp"
 #include "backend/execute/real_work.hpp"
 #include "backend/execute/run_rank.hpp"
@@ -32,9 +34,23 @@ struct Options {
   bool lab = false;
 };
 
+struct CalibrateOptions {
+  std::vector<std::string> jobs, nccl_tests, overrides;
+  std::string out;
+  int ranks = 0;  // 0: as many as the largest job has GPUs
+  bool allow_noise = false;
+};
+
 int fail(const std::string& why) {
   fmt::print(stderr, "error: {}\n", why);
   return kFailed;
+}
+
+// Throws ConfigError.
+void refuse_simulated_only(const std::string& file, const Job& job) {
+  for (const auto& [simulated, what] : {std::pair(job.model.has_experts(), "a mixture of experts"),
+                                        std::pair(job.parallel.context > 1, "context parallelism")})
+    if (simulated) throw ConfigError(fmt::format("{}: error: {} is simulated only", file, what));
 }
 
 Job loaded(const Options& options) {
@@ -43,10 +59,7 @@ Job loaded(const Options& options) {
   Job job = load_job(options.job, overrides);
   if (job.recorded)
     throw ConfigError(fmt::format("{}: error: a recorded step is simulated only", options.job));
-  for (const auto& [simulated, what] : {std::pair(job.model.has_experts(), "a mixture of experts"),
-                                        std::pair(job.parallel.context > 1, "context parallelism")})
-    if (simulated)
-      throw ConfigError(fmt::format("{}: error: {} is simulated only", options.job, what));
+  refuse_simulated_only(options.job, job);
   if (job.compute == ComputeMode::Real)
     if (const std::string complaint = run_complaint(job); !complaint.empty())
       throw ConfigError(fmt::format("{}: error: {}", options.job, complaint));
@@ -127,8 +140,88 @@ int run_job(const Options& options, const std::vector<std::string>& command) {
   return run_all_ranks(options, job, command);
 }
 
+// ---- calibrate ----------------------------------------------------------------------------------
+
+constexpr std::size_t kMostComplaints = 8;
+
+// This process is one rank.
+int calibrate_one_rank(const CalibrateOptions& options, const std::vector<Job>& jobs,
+                       const Place& place) {
+  if (const std::string complaint = blas_complaint(); !complaint.empty()) return fail(complaint);
+  Rendezvous rendezvous(place);
+  Watchdog watchdog(place);
+  auto calibration =
+      calibrate(jobs, rendezvous, [&](const std::string& what) { watchdog.doing(what); });
+  if (!calibration) return kDone;
+  const std::vector<std::string>& noise = calibration->noise;
+  if (!noise.empty()) {
+    const std::string why = fmt::format("{} figures are noisy\n{}", noise.size(),
+                                        complaints_text(noise, kMostComplaints));
+    if (!options.allow_noise)
+      return fail(why + "nothing is written; --allow-noise writes a profile marked as noisy");
+    fmt::print(stderr, "{}", why);
+    calibration->profile.noise =
+        fmt::format("{} figures, the first: {}", noise.size(), noise.front());
+  }
+  const std::string problem = write_profile(options.out, calibration->profile);
+  if (!problem.empty()) return fail(problem);
+  fmt::print("wrote {}\n", options.out);
+  return kDone;
+}
+
+int run_calibrate(const CalibrateOptions& options, std::vector<std::string> command) {
+  if (!options.nccl_tests.empty()) {
+    if (!options.jobs.empty()) throw ConfigError("error: --nccl-tests reads files and runs no job");
+    const std::string problem = write_profile(options.out, load_nccl_tests(options.nccl_tests));
+    if (!problem.empty()) return fail(problem);
+    fmt::print("wrote {}\n", options.out);
+    return kDone;
+  }
+  std::vector<Job> jobs;
+  int ranks = 1;
+  for (const std::string& file : options.jobs) {
+    jobs.push_back(load_job(file, options.overrides));
+    refuse_simulated_only(file, jobs.back());
+    ranks = std::max(ranks, jobs.back().gpus);
+    if (const std::string complaint = run_complaint(jobs.back()); !complaint.empty())
+      throw ConfigError(fmt::format("{}: error: {}", file, complaint));
+  }
+  if (const auto place = place_from_environment()) return calibrate_one_rank(options, jobs, *place);
+  if (const std::string noise = noise_of_machine(); !noise.empty() && !options.allow_noise)
+    return fail(
+        fmt::format("the machine is not quiet: {}; --allow-noise measures all the same and "
+                    "marks the profile",
+                    noise));
+  ProcessJob processes;
+  command.front() = "/proc/self/exe";
+  processes.command = std::move(command);
+  processes.processes = options.ranks > 0 ? options.ranks : ranks;
+  if (const auto end = run_processes(processes)) {
+    fmt::print(stderr, "error: {}\n", end->text);
+    return end->exit_code == kWrongInput ? kWrongInput : kFailed;
+  }
+  return kDone;
+}
+
+void add_calibrate_options(CLI::App* verb, CalibrateOptions& options) {
+  verb->add_option("JOB", options.jobs, "jobs whose layers, collectives and messages are measured");
+  verb->add_option("--ranks", options.ranks, "processes; default: as many as the largest job has")
+      ->check(CLI::Range(1, 4096));
+  verb->add_option("--out", options.out, "profile to write")->required();
+  verb->add_option("--set", options.overrides, "path=value overrides a key of every job")
+      ->allow_extra_args(false)
+      ->take_all();
+  verb->add_option("--nccl-tests", options.nccl_tests,
+                   "measures nothing: reads what all_reduce_perf and its sisters printed");
+  verb->add_flag("--allow-noise", options.allow_noise,
+                 "write a profile, marked as noisy, where figures do not repeat");
+}
+
+// -------------------------------------------------------------------------------------------------
+
 int run(int argc, char** argv) {
   Options options;
+  CalibrateOptions calibrate_options;
   CLI::App app("Windtunnel's backend runs training jobs on real devices.", "windtunnel");
   app.require_subcommand(1);
   CLI::App* run_verb = app.add_subcommand("run", "Run a job's step on real devices");
@@ -141,13 +234,17 @@ int run(int argc, char** argv) {
       ->allow_extra_args(false)
       ->take_all();
   run_verb->add_flag("--lab", options.lab, "on the hosts of the lab that is up");
+  CLI::App* calibrate_verb = app.add_subcommand("calibrate", "Measure this machine or cluster");
+  add_calibrate_options(calibrate_verb, calibrate_options);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kDone : kWrongInput;
   }
   try {
-    return run_job(options, {argv, argv + argc});
+    const std::vector<std::string> command(argv, argv + argc);
+    if (calibrate_verb->parsed()) return run_calibrate(calibrate_options, command);
+    return run_job(options, command);
   } catch (const ConfigError& error) {
     fmt::print(stderr, "{}\n", error.what());
     return kWrongInput;

@@ -56,7 +56,7 @@ std::function<void(const Progress&)> progress_line() {
 
 struct Options {
   std::vector<std::string> files, overrides, vary;
-  std::string job, out, first, second, json, topology, chakra, schedule_csv;
+  std::string job, profile, out, first, second, json, topology, chakra, schedule_csv;
   int workers = 0;
   bool allow_oom = false;
 };
@@ -124,6 +124,8 @@ int simulate_job(const Options& options) {
   if (conditions.on_progress) fmt::print(stderr, "\r{:60}\r", "");
   const Report report = summarize(job, plan, trace);
   std::string text = to_text(report, job);
+  if (const std::string coverage = profile_coverage(job, plan); !coverage.empty())
+    text += "\n" + coverage;
   if (!options.out.empty()) {
     const std::string problem = write_outputs(options.out, job, plan, trace, report);
     if (!problem.empty()) return fail(problem);
@@ -282,7 +284,8 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
 
   CLI::App* check_verb = app.add_subcommand("check", "Validate YAML files, nothing else");
-  check_verb->add_option("FILE", options.files, "GPU, node, cluster, price, model or job files")
+  check_verb
+      ->add_option("FILE", options.files, "GPU, node, cluster, price, model, job or profile files")
       ->required();
 
   CLI::App* plan_verb = app.add_subcommand("plan", "Print what every rank does, as text");
@@ -296,6 +299,8 @@ int run(int argc, char** argv) {
         ->allow_extra_args(false)
         ->take_all();
   }
+  simulate_verb->add_option("--profile", options.profile,
+                            "what calibrate measured; short for --set profile=FILE");
   simulate_verb->add_option("--out", options.out,
                             "folder for report.html, report.json, ranks.csv, trace.json");
   export_verb->add_option("--chakra", options.chakra,
@@ -316,12 +321,17 @@ int run(int argc, char** argv) {
   validate_verb->add_option("--set", trial_options.overrides, "jobs: path=value overrides a key")
       ->allow_extra_args(false)
       ->take_all();
+  validate_verb->add_option("--profile", options.profile,
+                            "jobs: what calibrate measured; short for --set profile=FILE");
   validate_verb->add_flag("--lab", trial_options.lab,
                           "jobs: run on the hosts of the lab that is up");
 
   CLI::App* run_verb = app.add_subcommand("run", "Run a job's step on real devices");
-  run_verb->prefix_command();
-  run_verb->set_help_flag();
+  CLI::App* calibrate_verb = app.add_subcommand("calibrate", "Measure this machine or cluster");
+  for (CLI::App* verb : {run_verb, calibrate_verb}) {
+    verb->prefix_command();
+    verb->set_help_flag();
+  }
 
   CLI::App* lab_verb = app.add_subcommand("lab", "Emulate a cluster on this machine (needs root)");
   lab_verb->require_subcommand(1);
@@ -335,6 +345,9 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kDone : kWrongInput;
   }
+  if (!options.profile.empty())
+    for (auto* overrides : {&options.overrides, &trial_options.overrides})
+      overrides->push_back("profile=" + options.profile);
   try {
     if (check_verb->parsed()) return check(options);
     if (plan_verb->parsed()) return plan(options);
@@ -343,7 +356,8 @@ int run(int argc, char** argv) {
     if (compare_verb->parsed()) return compare_runs(options);
     if (plot_verb->parsed()) return plot_folder(plot_options);
     if (validate_verb->parsed()) return validate_files(validate_options, trial_options);
-    if (run_verb->parsed()) return pass_to_backend(*run_verb);
+    for (const CLI::App* verb : {run_verb, calibrate_verb})
+      if (verb->parsed()) return pass_to_backend(*verb);
     if (up_verb->parsed()) return lab_up_on(options.topology);
     if (down_verb->parsed()) return lab_gone();
     if (lab_verb->parsed()) return lab_status();

@@ -42,6 +42,9 @@ const std::map<std::string, std::set<std::string>> kBackendMaySee = {
     {"backend/execute",
      {"base", "cluster", "model", "schedules", "collectives", "plan", "config", "report",
       "backend/launch", "backend/comm", "backend/model", "backend/execute"}},
+    {"backend/calibrate",
+     {"base", "cluster", "plan", "backend/comm", "backend/model", "backend/execute",
+      "backend/calibrate"}},
 };
 // Which room, or which files, may include a third-party library.
 const std::map<std::string, std::set<std::string>> kThirdParty = {
@@ -54,8 +57,8 @@ const std::map<std::string, std::set<std::string>> kThirdParty = {
     {"cairo.h", {"pictures/cairo.cpp"}},
     {"cairo-svg.h", {"pictures/cairo.cpp"}},
     {"CLI", {"main.cpp", "backend/main.cpp"}},
-    {"torch", {"backend", "backend/comm", "backend/model", "backend/execute"}},
-    {"ATen", {"backend", "backend/comm", "backend/model", "backend/execute"}},
+    {"torch", {"backend", "backend/comm", "backend/model", "backend/execute", "backend/calibrate"}},
+    {"ATen", {"backend", "backend/comm", "backend/model", "backend/execute", "backend/calibrate"}},
 };
 
 std::vector<std::string> lines_of(const fs::path& path) {

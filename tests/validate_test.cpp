@@ -43,7 +43,7 @@ Job job_for(const std::string& table, const std::string& id) {
   const MappedRow mapped = mapped_row(row_named(table, id), rules());
   INFO(table << " " << id << ": " << (mapped.refusal ? mapped.refusal->reason : mapped.text));
   REQUIRE_FALSE(mapped.refusal);
-  return job_of(mapped, mapped.recompute.front(), rules());
+  return job_of(mapped, mapped.recompute.front(), 0, rules());
 }
 
 std::string refusal_of(const std::string& table, const std::string& id) {

@@ -164,6 +164,32 @@ class LayeredWork : public RealWork {
   }
 
  private:
+  // Tells who asked how long a pass of a layer took.
+  class LayerTimer {
+   public:
+    LayerTimer(const LayeredWork& work, int layer, ActionType pass)
+        : work_(work),
+          layer_(layer),
+          pass_(pass),
+          communication_(work.context_.communication),
+          begin_(monotonic_seconds()) {}
+    LayerTimer(const LayerTimer&) = delete;
+    LayerTimer& operator=(const LayerTimer&) = delete;
+    ~LayerTimer() {
+      if (!work_.settings_.on_layer) return;
+      const Seconds communication = work_.context_.communication - communication_;
+      work_.settings_.on_layer(layer_, pass_,
+                               Seconds(monotonic_seconds() - begin_) - communication);
+    }
+
+   private:
+    const LayeredWork& work_;
+    int layer_;
+    ActionType pass_;
+    Seconds communication_;
+    double begin_;
+  };
+
   const Op& op_at(int index) const { return program_.ops[std::size_t(index)]; }
   int first_layer_at(int stage) const { return first_layer_[std::size_t(stage)]; }
   int last_layer(int stage) const { return first_layer_[std::size_t(stage) + 1] - 1; }
@@ -213,6 +239,7 @@ class LayeredWork : public RealWork {
       flow = std::move(forward_flow_);
     }
     for (int layer = op.first_layer; layer < op.end_layer; ++layer) {
+      const LayerTimer timer(*this, layer, ActionType::F);
       Saved& saved = saved_[{layer, op.micro_batch}];
       if (flow.defined()) saved.input = flow.detach().requires_grad_(true);
       at::Tensor output;
@@ -244,6 +271,7 @@ class LayeredWork : public RealWork {
     else if (!is_last(op.end_layer - 1))
       device_.uses(flow = mail_.take(Purpose::Gradient, op.stage + 1, op.micro_batch));
     for (int layer = op.end_layer; layer-- > op.first_layer;) {
+      const LayerTimer timer(*this, layer, halves ? ActionType::I : ActionType::B);
       const auto node = saved_.extract({layer, op.micro_batch});
       SIM_CHECK(!node.empty(), "a backward pass without its forward pass");
       Saved& saved = node.mapped();
@@ -287,6 +315,7 @@ class LayeredWork : public RealWork {
 
   void weight_gradient(const Op& op) {
     for (int layer = op.end_layer; layer-- > op.first_layer;) {
+      const LayerTimer timer(*this, layer, ActionType::W);
       const auto node = deferred_.extract({layer, op.micro_batch});
       if (node.empty()) continue;
       for (DeferredGradient& deferred : node.mapped())
@@ -327,6 +356,8 @@ std::string run_complaint(const Job& job) {
   if (job.precision.compute == DType::Fp8 || job.precision.compute == DType::Tf32)
     return fmt::format("the backend computes in fp32, bf16 or fp16, not in {}",
                        name_of(kDTypeNames, job.precision.compute));
+  if (job.recompute == Recompute::PerOp)
+    return "the backend recomputes whole blocks or attention, not per_op";
   if (job.model.tied_embeddings() && job.parallel.pipeline > 1 && job.parallel.zero_stage > 0)
     return "tied embeddings on two pipeline ranks have no common shard: with zero_stage above 0 "
            "the backend runs them on one pipeline rank only";

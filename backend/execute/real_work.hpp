@@ -25,6 +25,8 @@ struct RealWorkSettings {
   std::uint64_t seed = 0;
   OptimizerSettings optimizer;
   BatchSource batches;
+  // Told after each pass of each layer how long it took without collectives; may be empty.
+  std::function<void(int layer, ActionType pass, Seconds time)> on_layer{};
 };
 
 // Requires run_complaint(job) empty. Job, plan, device and groups must outlive it.

@@ -40,11 +40,22 @@ Seconds split_time(const GpuSpec& gpu, const Work& work, int split) {
   return Bytes(2 * bytes_of(DType::Fp32) * sums) / gpu.memory_bandwidth;
 }
 
-Seconds tiled_time(const GpuSpec& gpu, const Work& work, FlopRate peak) {
+// Convolutions are gathered into tiles, wherever their rows start.
+double alignment_efficiency(const GemmTiles& gemm, const Work& work, DType type) {
+  if (gemm.alignments.empty() || work.op != OpClass::Matmul) return 1;
+  const std::int64_t any = work.m | work.n | work.k;
+  const double bytes = double(any & -any) * bytes_of(type);
+  for (const GemmTiles::Alignment& alignment : gemm.alignments)
+    if (bytes >= alignment.bytes) return alignment.efficiency;
+  return gemm.alignments.back().efficiency;
+}
+
+Seconds tiled_time(const GpuSpec& gpu, const Work& work, DType type) {
   constexpr std::array<int, 6> kSplits = {1, 2, 4, 8, 16, 32};
   constexpr double kShallowest = 256;  // a part of k is at least so deep
   const GemmTiles& gemm = gpu.gemm;
-  const FlopRate each = peak / gemm.processors;
+  const FlopRate peak = *gpu.peak[static_cast<std::size_t>(type)];
+  const FlopRate each = peak / gemm.processors * alignment_efficiency(gemm, work, type);
   std::optional<Seconds> best;
   for (const GemmTiles::Tile& tile : gemm.tiles)
     for (const auto& [m, n] : {std::pair(tile.m, tile.n), std::pair(tile.n, tile.m)})
@@ -59,7 +70,7 @@ Seconds tiled_time(const GpuSpec& gpu, const Work& work, FlopRate peak) {
                              split_time(gpu, work, split);
         best = best ? std::min(*best, time) : time;
       }
-  return *best;
+  return std::max(*best, work.flops / (peak * (gemm.sustained * clock_under_limit(gpu))));
 }
 
 Seconds compute_time(const GpuSpec& gpu, const Work& work, DType type) {
@@ -67,7 +78,7 @@ Seconds compute_time(const GpuSpec& gpu, const Work& work, DType type) {
   const auto& peak = gpu.peak[static_cast<std::size_t>(type)];
   SIM_CHECK(peak.has_value(),
             gpu.name + " has no peak for " + std::string(name_of(kDTypeNames, type)));
-  if (work.m > 0 && !gpu.gemm.tiles.empty()) return tiled_time(gpu, work, *peak);
+  if (work.m > 0 && !gpu.gemm.tiles.empty()) return tiled_time(gpu, work, type);
   const double size = is_by_flops(work.op) ? work.flops.value : work.bytes.value;
   const double efficiency = curve(gpu, work.op).at(size / work.kernels) * work.efficiency;
   return work.flops / (*peak * efficiency);
@@ -80,6 +91,11 @@ Seconds memory_time(const GpuSpec& gpu, const Work& work) {
 }
 
 }  // namespace
+
+double clock_under_limit(const GpuSpec& gpu) {
+  if (!gpu.power_limit || !gpu.tdp) return 1;
+  return std::min(1.0, std::cbrt(gpu.power_limit->value / gpu.tdp->value));
+}
 
 Seconds kernel_time(const GpuSpec& gpu, const Work& work, DType type) {
   if (work.op == OpClass::Fixed) return work.duration;

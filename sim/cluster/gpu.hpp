@@ -26,7 +26,10 @@ struct EfficiencyCurve {
 // How a library cuts C[m,n] into tiles, one for each processor at a time: the GEMMs of a GPU by
 // shape. `efficiency` is the part of a processor's peak that the main loop of such a tile reaches.
 // A wave of tiles costs `fill` steps of k besides its own (first operands, writing C), a GEMM
-// `latency` besides its waves. Tiles may lie either way round.
+// `latency` besides its waves. Tiles may lie either way round. `sustained`: the part of the GPU's
+// peak that large GEMMs hold for seconds, when the power limit lowers the clock. `alignments`: the
+// part of the main loop's speed that is left where rows of the operands start at multiples of so
+// many bytes only; of the last one below them too.
 struct GemmTiles {
   struct Tile {
     int m = 0, n = 0;
@@ -35,7 +38,12 @@ struct GemmTiles {
   int processors = 0;  // streaming multiprocessors
   double fill = 0;
   Seconds latency;
-  std::vector<Tile> tiles;  // empty: matmuls follow the efficiency curve
+  double sustained = 1;
+  struct Alignment {
+    double bytes = 0, efficiency = 1;
+  };
+  std::vector<Alignment> alignments;  // falling; empty: any alignment is as good
+  std::vector<Tile> tiles;            // empty: matmuls follow the efficiency curve
 };
 
 struct GpuSpec {
@@ -49,12 +57,20 @@ struct GpuSpec {
   GemmTiles gemm;
   Seconds launch_overhead;  // of the stream, per kernel
   std::optional<Watts> tdp;
+  std::optional<Watts> power_limit;  // below the TDP, set by whoever runs the GPU
 };
+
+// What GEMMs sustain under the power limit, relative to `sustained` at the TDP: the power of CMOS
+// logic goes with frequency times voltage squared, the voltage with the frequency, so the clock
+// goes with the cube root of the power (static power neglected). 1 without a limit or a TDP.
+double clock_under_limit(const GpuSpec& gpu);
 
 // Roofline with efficiencies: kernels * launch + max(flops / (peak * e), bytes / (bandwidth *
 // e_bytes)). A matmul on a GPU with tiles takes the fastest of them, k split in up to 32 parts, and
 // a convolution as the GEMM of its shape:
-//   latency + ceil(tiles / processors) * 2 m' n' (k' + fill) / (peak / processors * e).
+//   latency + ceil(tiles / processors) * 2 m' n' (k' + fill) / (peak / processors * e),
+// and no less than flops / (peak * sustained). `e` includes the efficiency of the alignment: the
+// largest power of two that divides m, n and k, in bytes (rows may run along any two of them).
 // Elsewhere `e` is the curve of the operation's class; e_bytes the Elementwise curve (for
 // Optimizer and Embedding their own). Curves are read at the size of one kernel: a work of 10
 // kernels has kernels of a tenth of its FLOPs and bytes. A Fixed work takes its duration. Requires

@@ -21,7 +21,7 @@ std::string backend_complaint() {
   if (::access(backend_program().c_str(), X_OK) == 0) return "";
   return fmt::format(
       "'{}' is missing, which runs jobs on real devices: build with -DWINDTUNNEL_BACKEND=ON "
-      "(./windtunnel does it for run and validate JOB)",
+      "(./windtunnel does it for run, calibrate and validate JOB)",
       backend_program().string());
 }
 

@@ -136,7 +136,9 @@ void Mapping::read_sizes() {
     micro_ = std::max(1LL, batch_ / (data_ * steps.value_or(1)));
     assume(fmt::format("mbs {}", micro_));
   } else {
-    micro_ = size_or("mbs", 1);
+    constexpr long long kLargest = 16;
+    for (long long size = 1; size <= kLargest && batch_ % (data_ * size) == 0; size *= 2)
+      result_.micro_batches.push_back(size);
   }
 }
 
@@ -165,9 +167,11 @@ std::string Mapping::cluster() {
     const std::string stated = row_.text("inter_node");
     const Rule* found = stated.empty() ? nullptr : rules_.find("fabrics", stated);
     if (!found) {
-      assume("fabric " + gpu["fabric"]);
-      found = rules_.find("fabrics", gpu["fabric"]);
-      if (!found) refuse("a word without a rule", "fabrics: " + gpu["fabric"]);
+      const std::string assumed =
+          (*framework_)["fabric"].empty() ? gpu["fabric"] : (*framework_)["fabric"];
+      assume("fabric " + assumed);
+      found = rules_.find("fabrics", assumed);
+      if (!found) refuse("a word without a rule", "fabrics: " + assumed);
     }
     assume((*found)["note"]);
     set("nics.count=" + (*found)["nics"]);
@@ -186,8 +190,8 @@ std::string Mapping::transformer(const Rule& rule) {
   const long long hidden = size("hidden"), heads = size("heads");
   blocks_ = size("layers");
   long long vocabulary = rule["family"] == "bert" ? size_or("vocab", 30522) : size("vocab");
-  if (vocabulary % tensor_ != 0 && (*framework_)["pads"] == "true") {
-    const long long unit = kVocabularyUnit * tensor_;
+  const long long unit = kVocabularyUnit * tensor_;
+  if (vocabulary % unit != 0 && (*framework_)["pads"] == "true") {
     vocabulary = (vocabulary + unit - 1) / unit * unit;
     assume(fmt::format("vocabulary padded to {}", vocabulary));
   }
@@ -345,7 +349,9 @@ std::string Mapping::execution() {
     if (const std::string value = (*framework_)[key]; !value.empty())
       text += fmt::format("{}: {}\n", key, value);
   if (is_images_) text += "optimizer: sgd\ngradient_clipping: false\n";
-  const std::string recompute = rule("recompute", row_.text("recompute"))["recompute"];
+  std::string recompute = rule("recompute", row_.text("recompute"))["recompute"];
+  if (recompute == "selective" && !(*framework_)["selective"].empty())
+    recompute = (*framework_)["selective"];
   if (recompute == "least")
     result_.recompute = {"none", "selective", "full"};
   else
@@ -378,18 +384,21 @@ MappedRow Mapping::mapped() {
 }  // namespace
 
 std::string MappedRow::key() const {
-  return fmt::format("{}\n{}\n{}\n{}", job, text, fmt::join(overrides, "\n"),
-                     fmt::join(recompute, " "));
+  return fmt::format("{}\n{}\n{}\n{}\n{}", job, text, fmt::join(overrides, "\n"),
+                     fmt::join(recompute, " "), fmt::join(micro_batches, " "));
 }
 
 MappedRow mapped_row(const PublishedRow& row, const Rules& rules) {
   return Mapping(row, rules).mapped();
 }
 
-Job job_of(const MappedRow& mapped, std::string_view recompute, const Rules& rules) {
+Job job_of(const MappedRow& mapped, std::string_view recompute, long long micro_batch,
+           const Rules& rules) {
   if (!mapped.job.empty()) return load_job(mapped.job);
+  std::vector<std::string> overrides = mapped.overrides;
+  if (micro_batch > 0) overrides.push_back(fmt::format("batch.micro={}", micro_batch));
   return load_job_text(mapped.text + fmt::format("recompute: {}\n", recompute), rules.path,
-                       mapped.overrides);
+                       overrides);
 }
 
 }  // namespace windtunnel

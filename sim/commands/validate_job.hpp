@@ -26,6 +26,8 @@ struct MappedRow {
   std::vector<std::string> overrides;
   // In order: the first that fits in memory is taken, the last if none does.
   std::vector<std::string> recompute;
+  // Where the row does not say: the fastest that fits is taken, the first if none does.
+  std::vector<long long> micro_batches;
   std::vector<std::string> assumed;
   // Equal for rows that give equal jobs.
   std::string key() const;
@@ -33,7 +35,8 @@ struct MappedRow {
 
 MappedRow mapped_row(const PublishedRow& row, const Rules& rules);
 
-// The job with the chosen recompute. Throws ConfigError.
-Job job_of(const MappedRow& mapped, std::string_view recompute, const Rules& rules);
+// The job with the chosen recompute, and micro-batch unless it is 0. Throws ConfigError.
+Job job_of(const MappedRow& mapped, std::string_view recompute, long long micro_batch,
+           const Rules& rules);
 
 }  // namespace windtunnel

@@ -47,23 +47,55 @@ void measure_memory(const Job& job, const Plan& plan, JobOutcome& outcome) {
   }
 }
 
+JobOutcome outcome_of(const Job& job, bool needs_time) {
+  JobOutcome outcome;
+  const Plan plan = build_plan(job);
+  measure_memory(job, plan, outcome);
+  outcome.least_seconds = least_seconds(job);
+  outcome.terms = null_terms(job);
+  if (needs_time)
+    outcome.seconds =
+        simulate(plan, build_cluster(job.cluster, job.gpus), conditions_of(job)).end.value;
+  return outcome;
+}
+
+// A micro-batch that the layout allows, or nothing.
+std::optional<Job> job_with(const Task& task, const std::string& recompute, long long micro_batch,
+                            const Rules& rules) {
+  try {
+    return job_of(*task.mapped, recompute, micro_batch, rules);
+  } catch (const ConfigError&) {
+    if (micro_batch <= 1) throw;
+    return std::nullopt;
+  }
+}
+
+// Of the micro-batches that fit with this recompute the fastest; else the first.
+JobOutcome fastest(const Task& task, const std::string& recompute, const Rules& rules) {
+  std::vector<long long> micro_batches = task.mapped->micro_batches;
+  if (micro_batches.empty()) micro_batches = {0};
+  if (!task.needs_time) micro_batches.resize(1);
+  std::optional<JobOutcome> best;
+  for (const long long micro_batch : micro_batches) {
+    const std::optional<Job> job = job_with(task, recompute, micro_batch, rules);
+    if (!job) continue;
+    JobOutcome outcome = outcome_of(*job, task.needs_time);
+    outcome.recompute = recompute;
+    outcome.micro_batch = micro_batch;
+    if (!best || (outcome.fits() && outcome.seconds < best->seconds)) best = outcome;
+    if (!outcome.fits()) break;
+  }
+  return *best;
+}
+
 JobOutcome outcome_of(const Task& task, const Rules& rules) {
   JobOutcome outcome;
   std::vector<std::string> choices = task.mapped->recompute;
   if (choices.empty()) choices = {""};
   try {
     for (const std::string& recompute : choices) {
-      const Job job = job_of(*task.mapped, recompute, rules);
-      const Plan plan = build_plan(job);
-      outcome.recompute = recompute;
-      measure_memory(job, plan, outcome);
-      if (!outcome.fits() && recompute != choices.back()) continue;
-      outcome.least_seconds = least_seconds(job);
-      outcome.terms = null_terms(job);
-      if (task.needs_time)
-        outcome.seconds =
-            simulate(plan, build_cluster(job.cluster, job.gpus), conditions_of(job)).end.value;
-      break;
+      outcome = fastest(task, recompute, rules);
+      if (outcome.fits()) break;
     }
   } catch (const ConfigError& error) {
     outcome.refusal = {"the loader refuses the job", message_of(error)};
@@ -76,6 +108,7 @@ std::string text_of(const JobOutcome& outcome) {
   CsvRow fields = {outcome.refusal ? outcome.refusal->reason : "",
                    outcome.refusal ? outcome.refusal->detail : "",
                    outcome.recompute,
+                   fmt::format("{}", outcome.micro_batch),
                    fmt::format("{}", outcome.seconds),
                    fmt::format("{}", outcome.memory),
                    fmt::format("{}", outcome.capacity),
@@ -97,13 +130,14 @@ JobOutcome outcome_from(const std::string& text) {
   JobOutcome outcome;
   if (!fields[0].empty()) outcome.refusal = {fields[0], fields[1]};
   outcome.recompute = fields[2];
-  outcome.seconds = number_of(fields[3]);
-  outcome.memory = number_of(fields[4]);
-  outcome.capacity = number_of(fields[5]);
-  outcome.reserved = number_of(fields[6]);
-  outcome.allocated = number_of(fields[7]);
-  outcome.least_seconds = number_of(fields[8]);
-  for (std::size_t i = 0; i < kNullTerms; ++i) outcome.terms[i] = number_of(fields[9 + i]);
+  outcome.micro_batch = static_cast<long long>(number_of(fields[3]));
+  outcome.seconds = number_of(fields[4]);
+  outcome.memory = number_of(fields[5]);
+  outcome.capacity = number_of(fields[6]);
+  outcome.reserved = number_of(fields[7]);
+  outcome.allocated = number_of(fields[8]);
+  outcome.least_seconds = number_of(fields[9]);
+  for (std::size_t i = 0; i < kNullTerms; ++i) outcome.terms[i] = number_of(fields[10 + i]);
   return outcome;
 }
 
@@ -152,6 +186,8 @@ void add_outcome(ValidatedRow& row, const JobOutcome& outcome) {
   row.outcome = outcome;
   if (row.is_simulated() && row.mapped.recompute.size() > 1)
     row.mapped.assumed.push_back("recompute " + outcome.recompute);
+  if (row.is_simulated() && outcome.micro_batch > 0)
+    row.mapped.assumed.push_back(fmt::format("mbs {}", outcome.micro_batch));
   if (row.is_timed() && row.published->seconds < outcome.least_seconds)
     row.outcome.refusal = {
         "faster than its GPUs at their peak",

@@ -16,6 +16,7 @@ namespace windtunnel {
 struct JobOutcome {
   std::optional<Refusal> refusal;
   std::string recompute;            // the one taken
+  long long micro_batch = 0;        // the one taken of several
   double seconds = 0;               // 0 where only memory was asked for
   double memory = 0, capacity = 0;  // bytes, of the fullest rank
   // Of it what PyTorch counts as reserved (without CUDA's and NCCL's own), and as allocated

@@ -24,13 +24,14 @@ const Keys& telling_keys(FileKind kind) {
       {"on_demand", "spot", "gpus_per_node"},
       {"family", "model_type", "architectures"},
       {"cluster", "parallel", "batch"},
+      {"hardware", "software"},
   }};
   return keys[static_cast<std::size_t>(kind)];
 }
 
 // The order decides where a file has keys of two kinds: a job may hold a whole cluster.
 constexpr std::array<FileKind, kFileKindNames.size()> kFileKinds = {
-    FileKind::Job,   FileKind::Cluster, FileKind::Node,
+    FileKind::Job,   FileKind::Profile, FileKind::Cluster, FileKind::Node,
     FileKind::Model, FileKind::Gpu,     FileKind::Price};
 
 bool has_key_of(FileKind kind, const YamlNode& root) {
@@ -54,6 +55,7 @@ std::optional<FileKind> kind_by_folder(const std::string& path) {
   if (folder == "prices") return FileKind::Price;
   if (folder == "models") return FileKind::Model;
   if (folder == "workloads") return FileKind::Job;
+  if (folder == "profiles") return FileKind::Profile;
   return std::nullopt;
 }
 
@@ -96,6 +98,9 @@ void read_as(FileKind kind, const YamlFile& file, const std::string& path) {
       break;
     case FileKind::Job:
       read_job(root, stem_of(path));
+      break;
+    case FileKind::Profile:
+      read_profile(root);
       break;
   }
 }
@@ -177,6 +182,10 @@ Price load_price(const std::string& path) {
   Price price = read_price(opened(path, FileKind::Price).root().map());
   price.name = stem_of(path);
   return price;
+}
+
+Profile load_profile(const std::string& path) {
+  return read_profile(opened(path, FileKind::Profile).root().map());
 }
 
 Model load_model(const std::string& path) {

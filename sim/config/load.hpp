@@ -24,6 +24,10 @@ GpuSpec load_gpu(const std::string& path);
 NodeType load_node(const std::string& path);
 ClusterSpec load_cluster(const std::string& path);
 Price load_price(const std::string& path);
+Profile load_profile(const std::string& path);
+// What programs of nccl-tests printed (all_reduce_perf and its sisters), one run a file, as one
+// profile. Source of the form: github.com/NVIDIA/nccl-tests, src/common.cu and doc/PERFORMANCE.md.
+Profile load_nccl_tests(const std::vector<std::string>& paths);
 // A model file, or the config.json of a Hugging Face model or the folder that holds it.
 Model load_model(const std::string& path);
 
@@ -38,9 +42,9 @@ Job load_job(const std::string& path, const std::vector<std::string>& overrides 
 Job load_job_text(std::string_view text, const std::string& name,
                   const std::vector<std::string>& overrides = {});
 
-enum class FileKind { Gpu, Node, Cluster, Price, Model, Job };
-inline constexpr std::array<std::string_view, 6> kFileKindNames = {"GPU",   "node",  "cluster",
-                                                                   "price", "model", "job"};
+enum class FileKind { Gpu, Node, Cluster, Price, Model, Job, Profile };
+inline constexpr std::array<std::string_view, 7> kFileKindNames = {
+    "GPU", "node", "cluster", "price", "model", "job", "profile"};
 
 // Loads the file by the loader of its kind, which its keys tell, or else its folder's name.
 FileKind check_file(const std::string& path);

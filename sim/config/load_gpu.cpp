@@ -23,6 +23,20 @@ GemmTiles::Tile read_tile(const YamlValue& value) {
           items[2].proportion()};
 }
 
+// [bytes, efficiency] with falling bytes.
+std::vector<GemmTiles::Alignment> read_alignments(const YamlValue& list) {
+  std::vector<GemmTiles::Alignment> alignments;
+  for (const YamlValue& item : list.items()) {
+    const std::vector<YamlValue> pair = item.items();
+    if (pair.size() != 2) item.fail("expected [bytes, efficiency]");
+    const double bytes = pair[0].quantity(QuantityKind::ByteSize);
+    if (!alignments.empty() && bytes >= alignments.back().bytes)
+      pair[0].fail("the bytes of alignments must fall");
+    alignments.push_back({bytes, pair[1].proportion()});
+  }
+  return alignments;
+}
+
 // A matmul by the shape of its tiles, instead of a curve.
 GemmTiles read_gemm(YamlMap& map) {
   constexpr std::int64_t kMostProcessors = 1 << 16;
@@ -30,6 +44,9 @@ GemmTiles read_gemm(YamlMap& map) {
   gemm.processors = int(map.at("processors").integer(1, kMostProcessors));
   gemm.fill = double(map.at("fill").integer(0, kMostProcessors));
   gemm.latency = Seconds(map.at("latency").quantity(QuantityKind::Duration, true));
+  if (const auto sustained = map.find("sustained")) gemm.sustained = sustained->proportion();
+  if (const auto alignments = map.find("alignments"))
+    gemm.alignments = read_alignments(*alignments);
   const YamlValue tiles = map.at("tiles");
   map.at("source").text();
   map.finish();
@@ -78,6 +95,8 @@ GpuSpec read_gpu(YamlMap map) {
   const YamlValue peak = map.at("peak"), overhead = map.at("launch_overhead");
   const YamlValue efficiency = map.at("efficiency");
   if (const auto tdp = map.find("tdp")) gpu.tdp = Watts(tdp->quantity(QuantityKind::WattPower));
+  if (const auto limit = map.find("power_limit"))
+    gpu.power_limit = Watts(limit->quantity(QuantityKind::WattPower));
   map.finish();
 
   read_peaks(peak.map(), gpu);

@@ -189,6 +189,20 @@ void read_simulation(YamlMap& map, Job& job) {
     value->fail("this model counts '" + std::string(total) + "'");
 }
 
+// What the profile says of devices replaces what the topology says, but no GPU that is emulated.
+void read_job_profile(const YamlValue& value, Job& job) {
+  job.profile = read_named(value, FileKind::Profile, read_profile);
+  for (NodeType& node : job.cluster.node_types) {
+    const auto& gpu = job.profile->gpu;
+    if (gpu && gpu->arch == node.gpu.arch && job.compute == ComputeMode::Real) node.gpu = *gpu;
+    if (job.profile->cpu_seconds_per_byte && node.gpu.arch != "cpu")
+      value.fail("the profile's cpu_per_byte is of ranks on CPUs, and the node '" + node.name +
+                 "' has GPUs");
+  }
+  if (job.profile->cpu_seconds_per_byte)
+    job.cluster.communication.cpu_seconds_per_byte = *job.profile->cpu_seconds_per_byte;
+}
+
 // A row of the table, or {file: FILE}, which is read when layout and batch are known to be right.
 void read_schedule(const YamlValue& value, Job& job) {
   if (!value.is(YamlNode::Kind::Map)) {
@@ -253,6 +267,7 @@ Job read_job(YamlMap map, const std::string& name) {
   read_execution(map, job);
   read_simulation(map, job);
   read_run(map, job);
+  if (const auto value = map.find("profile")) read_job_profile(*value, job);
   map.finish();
   check_job(map, job);
   return job;

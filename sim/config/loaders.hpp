@@ -25,6 +25,7 @@ NodeType read_node(YamlMap map, const std::optional<CpuTasks>& tasks = std::null
 // Whether the mapping is a node of CPUs.
 bool is_cpu_node(const YamlMap& map);
 Price read_price(YamlMap map);
+Profile read_profile(YamlMap map);
 ClusterSpec read_cluster(YamlMap map);
 // Of a model file or, from its keys, a Hugging Face config.json. The path gives such a model its
 // name where the file does not.

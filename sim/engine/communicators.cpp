@@ -12,8 +12,9 @@
 
 namespace windtunnel {
 
-Communicators::Communicators(const Plan& plan, const Cluster& cluster)
-    : plan_(plan), cluster_(cluster) {
+Communicators::Communicators(const Plan& plan, const Cluster& cluster,
+                             const MeasuredTimes& measured)
+    : plan_(plan), cluster_(cluster), measured_(measured) {
   SIM_CHECK(plan.grid.size() <= int(cluster.gpus.size()), "fewer GPUs than ranks");
   collect_uses();
   std::set<GroupName> names;
@@ -212,6 +213,14 @@ double wire_overhead(NcclProtocol protocol) {
   return 1;
 }
 
+// On the links of the model's algorithm, and shared there with others, but no faster than measured:
+// alone it takes the measured time, if the links allow it.
+void take_measured(Seconds time, CollectiveCost& cost) {
+  const Seconds each = time / double(cost.steps.size());
+  for (CollectiveStep& step : cost.steps)
+    step = {Seconds(0), step.bytes, Rate(step.bytes.value / each.value)};
+}
+
 }  // namespace
 
 CollectiveCost Communicators::cost_of(const CollectiveUse& use, const std::vector<int>& members,
@@ -219,9 +228,14 @@ CollectiveCost Communicators::cost_of(const CollectiveUse& use, const std::vecto
   const Group shape = shape_of(members);
   const CommunicationModel model = cluster_.spec.communication.model;
   const bool by_nccl = model == CommunicationModel::Nccl && use.kind != CollectiveKind::AllToAll;
+  const MeasuredCurve* curve =
+      measured_.collective(use.group.kind, use.kind, shape.size(), shape.nodes());
   CollectiveCost cost = by_nccl ? cost_by_nccl(use, members, shape, group)
                                 : cost_by_links(use, members, shape, group);
-  if (model == CommunicationModel::Gloo) add_gloo_latencies(use, cost);
+  if (curve)
+    take_measured(curve->at(use.size.value), cost);
+  else if (model == CommunicationModel::Gloo)
+    add_gloo_latencies(use, cost);
   const auto& phases = all[std::size_t(cost.communicator)].phases;
   for (std::size_t i = 0; i < phases.size(); ++i)
     cost.per_member += cost.steps[i].bytes * phases[i].edges / double(members.size());
@@ -246,6 +260,14 @@ CollectiveCost Communicators::cost_by_links(const CollectiveUse& use,
   for (const CommunicatorPhase& phase : all[std::size_t(cost.communicator)].phases)
     cost.steps.push_back({phase.latency * phase.rounds, use.size * phase.share, Rate(0)});
   return cost;
+}
+
+CollectiveStep Communicators::message(int pair, Bytes bytes) const {
+  const Communicator& communicator = all[std::size_t(pair)];
+  const Seconds latency = communicator.phases.front().latency;
+  const MeasuredCurve* curve = measured_.message(shape_of(communicator.members).nodes());
+  if (curve == nullptr || bytes.value == 0) return {latency, bytes, Rate(0)};
+  return {Seconds(0), bytes, Rate(bytes.value / curve->at(bytes.value).value)};
 }
 
 void Communicators::add_gloo_latencies(const CollectiveUse& use, CollectiveCost& cost) const {

@@ -12,6 +12,7 @@
 #include "collectives/collective.hpp"
 #include "collectives/nccl_model.hpp"
 #include "engine/network.hpp"
+#include "plan/measured_times.hpp"
 #include "plan/plan.hpp"
 
 namespace windtunnel {
@@ -60,7 +61,8 @@ struct CollectiveUse {
 
 class Communicators {
  public:
-  Communicators(const Plan& plan, const Cluster& cluster);
+  // All arguments must outlive it.
+  Communicators(const Plan& plan, const Cluster& cluster, const MeasuredTimes& measured);
 
   struct Type {
     bool pair = false;
@@ -85,6 +87,8 @@ class Communicators {
   std::vector<Round> rounds(int communicator, Bytes size) const;
   // The pair that carries messages from a rank to the same place of another pipeline coordinate.
   int pair(int sender, int to_pipeline) const;
+  // The cost of a message on it.
+  CollectiveStep message(int pair, Bytes bytes) const;
 
  private:
   void collect_uses();
@@ -106,6 +110,7 @@ class Communicators {
 
   const Plan& plan_;
   const Cluster& cluster_;
+  const MeasuredTimes& measured_;
   std::map<CollectiveUse, int> use_index_;
   std::array<bool, kGroupKindNames.size()> beside_compute_{};
   std::map<std::pair<int, int>, int> pair_index_;  // sender, pipeline coordinate of the receiver

@@ -6,6 +6,40 @@ namespace windtunnel {
 
 namespace {
 
+struct KernelTime {
+  Seconds time;
+  Seconds issue;  // of the host, for each kernel
+};
+
+std::optional<Seconds> measured_time(const BlockPiece& piece, const MeasuredTimes& measured) {
+  if (piece.layer >= 0) return measured.pass(piece.layer, piece.pass);
+  const auto* work = std::get_if<Work>(&piece.piece.what);
+  const bool updates = piece.piece.name == kOptimizerName;
+  const auto& curve = updates ? measured.update : measured.norm;
+  if (!curve || !work || (!updates && piece.piece.name != kNormName)) return std::nullopt;
+  return curve->at(work->bytes.value);
+}
+
+// By piece; zero for a collective.
+std::vector<KernelTime> kernel_times(const Block& block, DType type, const GpuSpec& gpu,
+                                     const Host& host, const MeasuredTimes& measured) {
+  std::vector<KernelTime> times(block.size());
+  for (std::size_t first = 0, end = 0; first < block.size(); first = end) {
+    Seconds modelled;
+    for (end = first; end < block.size() && block[end].layer == block[first].layer; ++end)
+      if (const auto* work = std::get_if<Work>(&block[end].piece.what)) {
+        times[end] = {kernel_time(gpu, *work, type),
+                      work->op == OpClass::Fixed ? Seconds(0) : host.kernel};
+        modelled += times[end].time;
+      }
+    if (modelled.value == 0) continue;
+    if (const std::optional<Seconds> time = measured_time(block[first], measured))
+      for (std::size_t i = first; i < end; ++i)
+        times[i] = {*time * (times[i].time / modelled), Seconds(0)};
+  }
+  return times;
+}
+
 // `count` equal kernels that take `time` together follow in a segment; none: nothing is issued.
 void append(Segment& segment, Seconds time, int count, Seconds issue) {
   const Seconds issued = issue * count;
@@ -18,11 +52,14 @@ void append(Segment& segment, Seconds time, int count, Seconds issue) {
 }  // namespace
 
 std::vector<Segment> lower(const Block& block, DType type, const GpuSpec& gpu, double slowdown,
-                           const Host& host, const Communicators& communicators) {
+                           const Host& host, const MeasuredTimes& measured,
+                           const Communicators& communicators) {
+  const std::vector<KernelTime> times = kernel_times(block, type, gpu, host, measured);
   std::vector<Segment> segments;
   bool open = false;    // the last segment takes further kernels
   bool beside = false;  // the last segment waits for the kernel that runs beside its collective
-  for (const BlockPiece& piece : block) {
+  for (std::size_t i = 0; i < block.size(); ++i) {
+    const BlockPiece& piece = block[i];
     if (const auto* collective = std::get_if<LayerCollective>(&piece.piece.what)) {
       segments.push_back({.use = communicators.use_index(
                               {group_kind(collective->group), collective->kind, collective->size}),
@@ -31,11 +68,9 @@ std::vector<Segment> lower(const Block& block, DType type, const GpuSpec& gpu, d
       open = beside = collective->overlaps_next;
       continue;
     }
-    const Work& work = std::get<Work>(piece.piece.what);
-    const Seconds time = kernel_time(gpu, work, type) * slowdown;
+    const Seconds time = times[i].time * slowdown;
     if (!open) segments.push_back({});
-    append(segments.back(), time, work.kernels,
-           work.op == OpClass::Fixed ? Seconds(0) : host.kernel);
+    append(segments.back(), time, std::get<Work>(piece.piece.what).kernels, times[i].issue);
     if (piece.recompute) segments.back().recompute += time;
     open = !beside;
     beside = false;

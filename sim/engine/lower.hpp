@@ -11,6 +11,7 @@
 #include "cluster/cluster.hpp"
 #include "engine/communicators.hpp"
 #include "plan/job.hpp"
+#include "plan/measured_times.hpp"
 #include "plan/plan.hpp"
 
 namespace windtunnel {
@@ -25,8 +26,11 @@ struct Segment {
   Seconds late;
 };
 
-// `slowdown` multiplies every kernel's time on the GPU.
+// `slowdown` multiplies every kernel's time on the GPU. Where a layer's pass was measured, its
+// kernels share the measured time as the model divides it, so that they sum to it, and the host's
+// part is in it; the optimizer likewise.
 std::vector<Segment> lower(const Block& block, DType type, const GpuSpec& gpu, double slowdown,
-                           const Host& host, const Communicators& communicators);
+                           const Host& host, const MeasuredTimes& measured,
+                           const Communicators& communicators);
 
 }  // namespace windtunnel

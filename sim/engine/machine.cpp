@@ -91,6 +91,7 @@ struct Transfer {
   int rank = 0, op = 0;           // the Send
   int receiver = 0, receive = 0;  // the Receive
   int path = 0;
+  Rate limit;
   Seconds start, flowing;                      // sent; its bytes on the way
   Seconds sender_computed, receiver_computed;  // at the start
 };
@@ -263,7 +264,7 @@ void Machine::handle(Token token) {
     case Event::SendLatency: {
       Transfer& transfer = transfers_[index];
       transfer.flowing = network_.now();
-      flow(transfer.path, op_at(transfer.rank, transfer.op).bytes, Rate(0),
+      flow(transfer.path, op_at(transfer.rank, transfer.op).bytes, transfer.limit,
            token_of(Event::TransferDone, index));
       return;
     }
@@ -714,11 +715,13 @@ void Machine::begin_send(int rank, int op) {
   const int receiver = channel.members[1];
   const auto receive = index_of(receiver).receives.find(message_of(what));
   SIM_CHECK(receive != index_of(receiver).receives.end(), "a message that nobody receives");
+  const CollectiveStep message = input_.communicators.message(communicator, what.bytes);
   const Transfer transfer{.rank = rank,
                           .op = op,
                           .receiver = receiver,
                           .receive = receive->second,
                           .path = channel.path_of_phase.front(),
+                          .limit = message.limit,
                           .start = network_.now(),
                           .sender_computed = computed(rank),
                           .receiver_computed = computed(receiver)};
@@ -730,8 +733,7 @@ void Machine::begin_send(int rank, int op) {
     free_transfers_.pop_back();
     transfers_[slot] = transfer;
   }
-  const Communicator& pair = input_.communicators.all[std::size_t(communicator)];
-  later(pair.phases.front().latency, token_of(Event::SendLatency, slot));
+  later(message.latency, token_of(Event::SendLatency, slot));
 }
 
 void Machine::deliver(const Transfer& transfer) {

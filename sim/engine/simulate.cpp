@@ -128,24 +128,25 @@ std::optional<MergedBlock> merge(const std::vector<Segment>& segments, int rank,
 // Blocks lowered once for each kind of GPU and slowdown.
 class LoweredBlocks {
  public:
-  LoweredBlocks(const Plan& plan, const Cluster& cluster, const Host& host,
+  LoweredBlocks(const Plan& plan, const Cluster& cluster, const Conditions& conditions,
                 const Communicators& communicators)
-      : plan_(plan), cluster_(cluster), host_(host), communicators_(communicators) {}
+      : plan_(plan), cluster_(cluster), conditions_(conditions), communicators_(communicators) {}
 
   const std::vector<Segment>& at(const Layout::Rank& rank, int block) {
     const int node = cluster_.gpus[std::size_t(rank.rank)].node;
     const int type = cluster_.spec.type_of_node[std::size_t(node)];
     const auto [found, is_new] = known_.try_emplace({block, type, rank.slowdown});
     if (is_new)
-      found->second = lower(plan_.blocks[std::size_t(block)], plan_.type,
-                            cluster_.gpu_spec(rank.rank), rank.slowdown, host_, communicators_);
+      found->second =
+          lower(plan_.blocks[std::size_t(block)], plan_.type, cluster_.gpu_spec(rank.rank),
+                rank.slowdown, conditions_.host, conditions_.measured, communicators_);
     return found->second;
   }
 
  private:
   const Plan& plan_;
   const Cluster& cluster_;
-  const Host& host_;
+  const Conditions& conditions_;
   const Communicators& communicators_;
   std::map<std::tuple<int, int, double>, std::vector<Segment>> known_;
 };
@@ -191,7 +192,7 @@ void name_links(const Cluster& cluster, const Layout& layout, Trace& trace) {
 }  // namespace
 
 Trace simulate(const Plan& plan, const Cluster& cluster, const Conditions& conditions) {
-  const Communicators communicators(plan, cluster);
+  const Communicators communicators(plan, cluster, conditions.measured);
   const std::vector<double> slowdown = slowdowns(plan, cluster, conditions);
   // Noise makes every rank and every kernel different: nothing is alike.
   const bool noisy = conditions.noise && conditions.noise->amplitude > 0;
@@ -208,7 +209,7 @@ Trace simulate(const Plan& plan, const Cluster& cluster, const Conditions& condi
                                                                           : Wires::Shared;
   const Layout layout = lay_out(plan, cluster, communicators, alike, slowdown, wires);
 
-  LoweredBlocks lowered(plan, cluster, conditions.host, communicators);
+  LoweredBlocks lowered(plan, cluster, conditions, communicators);
   MachineInput input{.plan = plan,
                      .communication = cluster.spec.communication,
                      .communicators = communicators,

@@ -8,6 +8,7 @@
 
 #include "cluster/cluster.hpp"
 #include "plan/job.hpp"
+#include "plan/measured_times.hpp"
 #include "plan/plan.hpp"
 #include "plan/trace.hpp"
 
@@ -28,11 +29,15 @@ struct Conditions {
   std::vector<Straggler> stragglers;
   std::optional<Noise> noise;
   Host host{};
+  MeasuredTimes measured{};
   std::function<void(const Progress&)> on_progress{};  // called now and then; may be empty
 };
 inline Conditions conditions_of(const Job& job) {
-  return {
-      .fidelity = job.fidelity, .stragglers = job.stragglers, .noise = job.noise, .host = job.host};
+  return {.fidelity = job.fidelity,
+          .stragglers = job.stragglers,
+          .noise = job.noise,
+          .host = job.host,
+          .measured = measured_times(job)};
 }
 
 // Rank r runs on GPU r of the cluster. Deterministic: the same arguments give the same trace.

@@ -1,6 +1,8 @@
 #include "model/operation.hpp"
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 namespace windtunnel {
 namespace {
@@ -81,6 +83,45 @@ Operation classification_loss(std::int64_t samples, std::int64_t classes) {
   return elementwise_operation("loss", forward, backward, Bytes(0));
 }
 
+namespace {
+
+bool has_class(const Operation& op, OpClass wanted) {
+  return std::any_of(op.forward.begin(), op.forward.end(), [wanted](const Piece& piece) {
+    const auto* work = std::get_if<Work>(&piece.what);
+    return work && work->op == wanted;
+  });
+}
+
+bool is_reduce_scatter(const Piece& piece) {
+  const auto* collective = std::get_if<LayerCollective>(&piece.what);
+  return collective && collective->kind == CollectiveKind::ReduceScatter;
+}
+
+struct Again {
+  std::vector<Piece> pieces;
+  Bytes kept;  // besides the layer's input
+};
+
+// What Recompute::PerOp runs again: the first linear is kept, the second runs again, and so on.
+Again again_per_op(const std::vector<Operation>& operations) {
+  Again again;
+  bool keep_linear = true, after_attention = false;
+  for (const Operation& op : operations) {
+    const bool attention = has_class(op, OpClass::Attention);
+    const bool linear = !attention && op.held > Bytes(0);
+    if (linear && after_attention) again.kept += op.saved;  // attention's output
+    if (linear && keep_linear) again.kept += op.held - op.saved;
+    if (!attention && !(linear && keep_linear))
+      std::copy_if(op.forward.begin(), op.forward.end(), std::back_inserter(again.pieces),
+                   [](const Piece& piece) { return !is_reduce_scatter(piece); });
+    keep_linear ^= linear;
+    after_attention = attention || (after_attention && !linear);
+  }
+  return again;
+}
+
+}  // namespace
+
 LayerWork assembled_layer(const std::vector<Operation>& operations, LayerKind kind, Bytes input,
                           Bytes output, Recompute recompute) {
   LayerWork work;
@@ -112,6 +153,10 @@ LayerWork assembled_layer(const std::vector<Operation>& operations, LayerKind ki
   } else if (kind == LayerKind::Block && recompute == Recompute::Selective) {
     work.recompute = selective;
     work.activation = saved - droppable;
+  } else if (kind == LayerKind::Block && recompute == Recompute::PerOp) {
+    Again again = again_per_op(operations);
+    work.recompute = std::move(again.pieces);
+    work.activation = std::min(saved, input + again.kept);
   }
   work.recompute_buffer = saved - work.activation;
   return work;

@@ -63,7 +63,8 @@ Operation classification_loss(std::int64_t samples, std::int64_t classes);
 
 // The operations in forward order, their backwards in reverse order, and what `recompute` runs
 // again: full recomputation keeps the layer's `input` alone and runs the whole forward again,
-// collectives included; selective recomputation the operations that have something droppable. Only
+// collectives included; selective recomputation the operations that have something droppable;
+// recomputation per operation keeps the outputs of attention and of every second linear. Only
 // blocks recompute.
 LayerWork assembled_layer(const std::vector<Operation>& operations, LayerKind kind, Bytes input,
                           Bytes output, Recompute recompute);

@@ -86,8 +86,8 @@ int BlockTable::layers(ActionType type, LayerRange range) {
   const auto [known, is_new] = known_.try_emplace({type, range.first, range.end}, 0);
   if (!is_new) return known->second;
   Block block;
-  const auto append = [&block](const std::vector<Piece>& pieces, int layer, bool recompute) {
-    for (const Piece& piece : pieces) block.push_back({piece, layer, recompute});
+  const auto append = [&block, type](const std::vector<Piece>& pieces, int layer, bool recompute) {
+    for (const Piece& piece : pieces) block.push_back({piece, layer, recompute, type});
   };
   const auto append_layer = [&](int layer) {
     const LayerWork& work = works_[std::size_t(layer)];

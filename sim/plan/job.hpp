@@ -13,6 +13,7 @@
 #include "cluster/cluster.hpp"
 #include "model/model.hpp"
 #include "plan/plan.hpp"
+#include "plan/profile.hpp"
 #include "plan/rank_grid.hpp"
 #include "schedules/schedule.hpp"
 
@@ -141,6 +142,7 @@ struct Job {
   std::optional<Noise> noise;
   ComputeMode compute = ComputeMode::Real;
   std::optional<double> tolerance;  // |error| of the predicted step time that `validate` accepts
+  std::optional<Profile> profile;   // measured times in place of modelled ones
   // A recorded step in place of a model, a layout and a batch: every rank has a pipeline coordinate
   // and a program of its own.
   std::optional<Plan> recorded;
@@ -176,5 +178,10 @@ std::vector<int> split_layers(const Model& model, int stages);
 // master copy (4) when the weights are not fp32. Source: Rajbhandari et al. 2020, arXiv:1910.02054,
 // section 3.1.
 double optimizer_state_bytes(OptimizerKind kind, const Precision& precision);
+
+// Bytes that an update moves per parameter: it reads gradient, master (or weight) and moments and
+// writes the latter back, with the low-precision weight if there is one: 30 for Adam with fp32
+// gradients and bf16 weights, 4 + 3 x 4 read and 3 x 4 + 2 written.
+double optimizer_traffic(OptimizerKind kind, const Precision& precision);
 
 }  // namespace windtunnel

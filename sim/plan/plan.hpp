@@ -107,9 +107,12 @@ constexpr GroupKind group_kind(LayerGroup group) {
 struct BlockPiece {
   Piece piece;
   int layer = 0;
-  bool recompute = false;  // runs a second time what the forward pass ran
+  bool recompute = false;           // runs a second time what the forward pass ran
+  ActionType pass = ActionType::F;  // of the layer
 };
 using Block = std::vector<BlockPiece>;
+// Pieces of no layer, at the end of a step.
+inline constexpr std::string_view kOptimizerName = "optimizer", kNormName = "gradient norm";
 
 struct Op {
   OpKind kind = OpKind::Compute;

@@ -526,9 +526,7 @@ int ProgramBuilder::add_single(std::string_view name, const Work& work) {
 }
 
 // Norm of all gradients for clipping: reads the gradients once, then sums one fp32 number over the
-// ranks that hold different ones. The optimizer reads gradient, master (or weight) and moments and
-// writes the latter back, with the low-precision weight if there is one: 30 bytes per parameter for
-// Adam with fp32 gradients and bf16 weights: 4 + 3 x 4 read, 3 x 4 + 2 written.
+// ranks that hold different ones.
 void ProgramBuilder::add_step_end() {
   for (const auto& [layers, bucket] : deferred_) add_reduction(layers, bucket, last_compute_);
   add_replicated_reduction();
@@ -537,7 +535,7 @@ void ProgramBuilder::add_step_end() {
   if (job_.model.parameter_count() == 0) return;
   if (job_.gradient_clipping) {
     const int norm = add_single(
-        "gradient norm", {.op = OpClass::Elementwise, .bytes = Bytes(held_ * gradient_bytes_)});
+        kNormName, {.op = OpClass::Elementwise, .bytes = Bytes(held_ * gradient_bytes_)});
     const GroupKind group = shards_ > 1 || folds_experts_ ? GroupKind::World : GroupKind::Model;
     if (grid_.members(group, 0).size() > 1)
       add({.kind = OpKind::Collective,
@@ -549,12 +547,9 @@ void ProgramBuilder::add_step_end() {
            .after = {norm}});
   }
   if (job_.optimizer == OptimizerKind::None) return;
-  const double state =
-      job_.optimizer == OptimizerKind::Adam ? 12 : 8;  // fp32 values read, and written
-  const double low = weight_bytes_ < 4 ? weight_bytes_ : 0;
-  const int optimizer = add_single(
-      "optimizer",
-      {.op = OpClass::Optimizer, .bytes = Bytes(held_ * (gradient_bytes_ + 2 * state + low))});
+  const double bytes = held_ * optimizer_traffic(job_.optimizer, job_.precision);
+  const int optimizer =
+      add_single(kOptimizerName, {.op = OpClass::Optimizer, .bytes = Bytes(bytes)});
   if (job_.parallel.zero_stage == 1 || job_.parallel.zero_stage == 2) add_final_gathers(optimizer);
 }
 

@@ -118,6 +118,11 @@ std::string write_outputs(const fs::path& folder, const Job& job, const Plan& pl
   return problem;
 }
 
+std::string write_profile(const fs::path& path, const Profile& profile) {
+  return written(path.has_parent_path() ? path.parent_path() : ".",
+                 {{path.filename().string(), [&](const Sink& sink) { sink(to_yaml(profile)); }}});
+}
+
 std::string write_measured(const fs::path& folder, const MeasuredRun& run) {
   return written(folder, {{"measured.json", [&](const Sink& sink) { sink(to_json(run)); }}});
 }

@@ -76,5 +76,7 @@ std::string trace_file_name(const Trace& trace);
 // empty string; on failure no partly written file is left.
 std::string write_outputs(const std::filesystem::path& folder, const Job& job, const Plan& plan,
                           const Trace& trace, const Report& report);
+// The same for a profile's one file.
+std::string write_profile(const std::filesystem::path& path, const Profile& profile);
 
 }  // namespace windtunnel

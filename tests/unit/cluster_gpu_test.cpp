@@ -52,6 +52,47 @@ TEST_CASE("k is split where tiles are fewer than processors") {
         Approx(parts + sums));
 }
 
+TEST_CASE("large GEMMs sustain what the power limit leaves, small ones do not reach it") {
+  GpuSpec gpu = perfect_gpu();
+  gpu.gemm = {.processors = 100,
+              .fill = 0,
+              .latency = Seconds(20e-6),
+              .sustained = 0.8,
+              .tiles = {{128, 128, 1}}};
+  const auto time = [&](std::int64_t m, std::int64_t n, std::int64_t k) {
+    return kernel_time(gpu, matmul(m, n, k, DType::Bf16), DType::Bf16).value;
+  };
+  const double large = 2.0 * 12800 * 12800 * 4096;
+  CHECK(time(12800, 12800, 4096) == Approx(large / (0.8 * 312e12)));
+  CHECK(time(128, 128, 256) == Approx(20e-6 + 2.0 * 128 * 128 * 256 / 3.12e12));
+  gpu.tdp = Watts(400);
+  gpu.power_limit = Watts(50);  // an eighth of the power, half of the clock
+  CHECK(clock_under_limit(gpu) == Approx(0.5));
+  CHECK(time(12800, 12800, 4096) == Approx(large / (0.4 * 312e12)));
+  gpu.power_limit = Watts(500);  // no limit
+  CHECK(clock_under_limit(gpu) == 1);
+}
+
+TEST_CASE("rows that start between the lines of memory slow the tiles of a GEMM down") {
+  GpuSpec gpu = perfect_gpu();
+  gpu.peak[std::size_t(DType::Fp32)] = FlopRate(312e12);
+  gpu.gemm = {.processors = 1,
+              .fill = 0,
+              .latency = Seconds(0),
+              .alignments = {{128, 1}, {16, 0.5}, {4, 0.25}},
+              .tiles = {{128, 128, 1}}};
+  const auto rate = [&](std::int64_t m, std::int64_t n, std::int64_t k, DType type) {
+    const Work work = matmul(m, n, k, type);
+    return work.flops.value / kernel_time(gpu, work, type).value /
+           gpu.peak[std::size_t(type)]->value;
+  };
+  CHECK(rate(1280, 1280, 1280, DType::Bf16) == Approx(1));     // 256 x 2 B
+  CHECK(rate(1280, 1280, 1288, DType::Bf16) == Approx(0.5));   // 8 x 2 B
+  CHECK(rate(1280, 1280, 1284, DType::Bf16) == Approx(0.25));  // 4 x 2 B
+  CHECK(rate(1280, 1280, 1281, DType::Bf16) == Approx(0.25));  // below the last
+  CHECK(rate(1280, 1280, 1312, DType::Fp32) == Approx(1));     // 32 x 4 B
+}
+
 TEST_CASE("a fixed work takes its duration on any GPU") {
   const Work work{.op = OpClass::Fixed, .duration = Seconds(1.5)};
   CHECK(kernel_time(GpuSpec{}, work, DType::Fp8).value == 1.5);

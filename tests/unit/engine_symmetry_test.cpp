@@ -32,7 +32,7 @@ Partition fold_of(const Plan& plan, const ClusterSpec& spec,
   const Cluster cluster = build_cluster(spec);
   std::vector<double> slowdown(std::size_t(plan.grid.size()), 1);
   for (const auto& [rank, times] : slowdowns) slowdown[std::size_t(rank)] = times;
-  return fold(plan, cluster, Communicators(plan, cluster), slowdown);
+  return fold(plan, cluster, Communicators(plan, cluster, {}), slowdown);
 }
 
 // The classes as sets of ranks.
@@ -139,7 +139,8 @@ TEST_CASE("symmetry: classes are an equitable partition") {
        {Parallelism{.data = 16}, Parallelism{.data = 4, .tensor = 2, .pipeline = 2},
         Parallelism{.data = 8, .pipeline = 2}, Parallelism{.data = 4, .pipeline = 4}}) {
     const Plan plan = plan_of(parallel);
-    const Communicators communicators(plan, cluster);
+    const MeasuredTimes nothing;
+    const Communicators communicators(plan, cluster, nothing);
     std::vector<double> slowdown(16, 1);
     slowdown[5] = 2;
     const Partition partition = fold(plan, cluster, communicators, slowdown);

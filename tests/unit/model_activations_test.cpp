@@ -71,6 +71,20 @@ TEST_CASE(
   CHECK(activation(llama(8192, 80, 28672, 64, 8, 128256), slice) == Bytes(281280512));
 }
 
+TEST_CASE("Recomputation per operation keeps attention and every second linear") {
+  const Slice slice = {
+      .sequence = 8192, .attention = AttentionKernel::Flash, .recompute = Recompute::PerOp};
+  const LayerWork work = layer_work(llama3_8b(), 1, slice);
+  // Input, joined Q, K and V (4096 + 2 x 1024), attention's output, both halves of SwiGLU (2 x
+  // 14336): 2 B x 8192 x (4096 + 6144 + 4096 + 28672).
+  CHECK(work.activation == Bytes(704643072));
+  std::vector<std::string_view> names;
+  for (const Piece& piece : work.recompute) names.push_back(piece.name);
+  CHECK(names == std::vector<std::string_view>{"attention_norm", "rotary", "projection",
+                                               "attention_residual", "mlp_norm", "swiglu",
+                                               "mlp_out", "mlp_residual"});
+}
+
 TEST_CASE("BERT layers keep what GPT layers keep") {
   // s b h (34 + 5 a s / h) = 512 * 1024 * (34 + 5 * 16 * 512 / 1024).
   CHECK(activation(bert(1024, 24, 1), {.sequence = 512}) == Bytes(512.0 * 1024 * 74));

@@ -1,0 +1,84 @@
+#include "backend/calibrate/calibrate.hpp"
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <stdlib.h>
+
+#include <chrono>
+#include <iterator>
+#include <thread>
+
+#include "backend/calibrate/communication_times.hpp"
+#include "backend/calibrate/kernel_times.hpp"
+#include "backend/calibrate/layer_times.hpp"
+#include "backend/calibrate/protocol.hpp"
+#include "backend/execute/machine_description.hpp"
+#include "backend/execute/measurement.hpp"
+
+namespace windtunnel {
+
+std::string noise_of_machine() {
+  const ProcessorTimes before = processor_times();
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  const ProcessorTimes after = processor_times();
+  const int processors = int(std::thread::hardware_concurrency());
+  const double seconds = (after.total - before.total) / processors;
+  if (seconds <= 0) return "";  // no /proc/stat: passes must judge alone
+  double load = 0;
+  getloadavg(&load, 1);
+  return noise_before((after.busy - before.busy) / seconds, (after.steal - before.steal) / seconds,
+                      load, processors);
+}
+
+std::string complaints_text(const std::vector<std::string>& complaints, std::size_t most) {
+  std::string text;
+  for (std::size_t i = 0; i < complaints.size() && i < most; ++i)
+    text += fmt::format("  {}\n", complaints[i]);
+  if (complaints.size() > most) text += fmt::format("  and {} more\n", complaints.size() - most);
+  return text;
+}
+
+std::optional<Calibration> calibrate(const std::vector<Job>& jobs, Rendezvous& rendezvous,
+                                     const std::function<void(const std::string&)>& doing) {
+  at::set_num_threads(1);
+  const Place& place = rendezvous.place();
+  Progress progress(place.rank == 0);
+  for (const Job& job : jobs) progress.expect(job.parallel.pipeline);
+  progress.expect(communication_tasks(jobs, place.world) + kKernelTasks);
+
+  // Groups before pinning: threads inherit the wide affinity.
+  doing("calibration of communication");
+  CommunicationTimes communication = measure_communication(jobs, rendezvous, progress);
+  ComputeTimes compute;
+  doing("calibration of layers");
+  for (const Job& job : jobs) measure_layers(job, place.local_rank, progress, compute);
+  doing("calibration of kernels");
+  KernelTimes kernels = measure_kernels(place.local_rank, progress);
+  if (place.rank != 0) {
+    rendezvous.set(fmt::format("calibrated {}", place.rank), "done");
+    return std::nullopt;
+  }
+  for (int rank = 1; rank < place.world; ++rank) rendezvous.get(fmt::format("calibrated {}", rank));
+
+  Calibration result;
+  for (auto* noise : {&communication.noise, &compute.noise, &kernels.noise})
+    result.noise.insert(result.noise.end(), std::make_move_iterator(noise->begin()),
+                        std::make_move_iterator(noise->end()));
+  result.profile = {.name = fmt::format("{} ranks", place.world),
+                    .source = "windtunnel calibrate",
+                    .date = utc_date(),
+                    .hardware = machine_description(),
+                    .software = "LibTorch " TORCH_VERSION,
+                    .gpu = std::move(kernels.gpu),
+                    .layers = std::move(compute.layers),
+                    .optimizers = std::move(compute.optimizers),
+                    .collectives = std::move(communication.collectives),
+                    .messages = std::move(communication.messages),
+                    .cpu_seconds_per_byte = communication.cpu_seconds_per_byte};
+  if (place.world == 1) result.profile.name = "1 rank";
+  // Ranks share the memory of a host.
+  result.profile.gpu->memory = result.profile.gpu->memory / place.local_world;
+  return result;
+}
+
+}  // namespace windtunnel

@@ -1,0 +1,151 @@
+#include "backend/calibrate/layer_times.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "backend/calibrate/protocol.hpp"
+#include "backend/calibrate/stand_in_group.hpp"
+#include "backend/execute/measurement.hpp"
+#include "backend/execute/real_work.hpp"
+#include "backend/execute/run_step.hpp"
+#include "backend/model/data.hpp"
+#include "plan/measured_times.hpp"
+
+namespace windtunnel {
+
+namespace {
+
+constexpr std::uint64_t kSeed = 1;
+
+// Names of series: the optimizer's, and "layer pass".
+const std::string kUpdate = "update", kNorm = "norm";
+std::string series_name(int layer, ActionType pass) {
+  return fmt::format("{} {}", layer, int(pass));
+}
+
+// The steps of one program of a plan.
+class Stage {
+ public:
+  Stage(const Job& job, const Plan& plan, int rank, int local_rank)
+      : plan_(plan),
+        program_(plan.programs[std::size_t(plan.grid.coordinates(rank).pipeline)]),
+        groups_(plan, rank,
+                [rank](const std::string&, const std::vector<int>& members) {
+                  const auto at = std::find(members.begin(), members.end(), rank);
+                  return make_stand_in_group(int(at - members.begin()), int(members.size()));
+                }),
+        device_(make_cpu_device(local_rank, true)),
+        data_(job, {.seed = kSeed}) {
+    const Coordinates at = plan.grid.coordinates(rank);
+    const auto batches = [&job, at, this](const LayerContext& context, int step, int index) {
+      const std::int64_t first =
+          (std::int64_t(index) * job.parallel.data + at.data) * job.batch.micro;
+      return data_.micro_batch(context, step, first);
+    };
+    // Layers that are alike are one series.
+    std::map<LayerIdentity, int> first_alike;
+    for (int layer = 0; layer < int(job.model.layers.size()); ++layer)
+      alike_.push_back(first_alike.try_emplace(layer_identity(job, layer), layer).first->second);
+    work_ = make_real_work(job, plan, rank, *device_, groups_,
+                           {.seed = kSeed,
+                            .optimizer = {},
+                            .batches = batches,
+                            .on_layer = [this](int layer, ActionType pass, Seconds time) {
+                              const int alike = alike_[std::size_t(layer)];
+                              series_[series_name(alike, pass)].push_back(time.value);
+                            }});
+    double seconds = 0;
+    for (int i = 0; i < kWarmUpSteps; ++i) {
+      const double begin = monotonic_seconds();
+      step();
+      seconds = monotonic_seconds() - begin;
+    }
+    steps_ = std::max(kLeastSteps, int(std::ceil(kLeastTime.value / seconds)));
+  }
+
+  Series pass() {
+    series_.clear();
+    for (int i = 0; i < steps_; ++i) step();
+    return series_;
+  }
+
+ private:
+  void step() {
+    const std::vector<OpTime> times = run_step(program_, work_, device_);
+    for (std::size_t i = 0; i < times.size(); ++i) {
+      const Op& op = program_.ops[i];
+      if (op.kind != OpKind::Compute || op.purpose != Purpose::Optimizer) continue;
+      const auto& name = plan_.blocks[std::size_t(op.block)].front().piece.name;
+      series_[name == kOptimizerName ? kUpdate : kNorm].push_back(times[i].end - times[i].begin);
+    }
+  }
+
+  const Plan& plan_;
+  const Program& program_;
+  RankGroups groups_;
+  std::shared_ptr<Device> device_;
+  Data data_;
+  std::vector<int> alike_;
+  Series series_;
+  std::shared_ptr<RealWork> work_;
+  int steps_ = 0;
+};
+
+LayerTime& time_of(const LayerIdentity& identity, std::vector<LayerTime>& layers) {
+  for (LayerTime& time : layers)
+    if (time.identity == identity) return time;
+  return layers.emplace_back(LayerTime{identity, {}});
+}
+
+void add_point(MeasuredCurve& curve, double size, const Figure& figure) {
+  auto at = curve.points.begin();
+  while (at != curve.points.end() && at->size < size) ++at;
+  if (at == curve.points.end() || at->size != size) curve.points.insert(at, {size, figure});
+}
+
+void add_optimizer(const Job& job, double parameters, const Judgements& judgements,
+                   std::vector<OptimizerTime>& optimizers) {
+  const auto update = judgements.find(kUpdate), norm = judgements.find(kNorm);
+  if (update == judgements.end()) return;
+  const std::string identity = optimizer_identity(job);
+  auto time = std::find_if(optimizers.begin(), optimizers.end(),
+                           [&](const OptimizerTime& other) { return other.identity == identity; });
+  if (time == optimizers.end()) {
+    optimizers.push_back({identity, {}, std::nullopt});
+    time = optimizers.end() - 1;
+  }
+  add_point(time->update, parameters, update->second.figure);
+  if (norm == judgements.end()) return;
+  if (!time->norm) time->norm.emplace();
+  add_point(*time->norm, parameters, norm->second.figure);
+}
+
+}  // namespace
+
+void measure_layers(const Job& job, int local_rank, Progress& progress, ComputeTimes& times) {
+  const Plan plan = build_plan(job);
+  for (const Program& program : plan.programs) {
+    Coordinates at;
+    at.pipeline = program.pipeline;
+    progress.begin(fmt::format("layers of {}, pipeline rank {}", job.name, program.pipeline), 1);
+    Stage stage(job, plan, plan.grid.rank(at), local_rank);
+    const Judgements judgements = judged([&] { return stage.pass(); });
+    for (const auto& [name, judgement] : judgements)
+      if (!judgement.noise.empty())
+        times.noise.push_back(fmt::format("{}, series {}: {}", job.name, name, judgement.noise));
+    for (int layer = 0; layer < int(job.model.layers.size()); ++layer)
+      for (const ActionType pass : {ActionType::F, ActionType::B, ActionType::I, ActionType::W}) {
+        const auto found = judgements.find(series_name(layer, pass));
+        if (found == judgements.end()) continue;
+        auto& figure = time_of(layer_identity(job, layer), times.layers).passes[std::size_t(pass)];
+        if (!figure) figure = found->second.figure;
+      }
+    const int zero = job.parallel.zero_stage;
+    const int shards = zero == 0 ? 1 : zero == 3 ? plan.grid.shard_ranks : plan.grid.data;
+    add_optimizer(job, double(program.parameters) / shards, judgements, times.optimizers);
+  }
+}
+
+}  // namespace windtunnel

@@ -1,0 +1,22 @@
+// The compute-only pass: a job's own step on one rank, with nobody to talk to.
+#pragma once
+
+#include <vector>
+
+#include "backend/calibrate/progress.hpp"
+#include "plan/job.hpp"
+
+namespace windtunnel {
+
+struct ComputeTimes {
+  std::vector<LayerTime> layers;
+  std::vector<OptimizerTime> optimizers;
+  std::vector<std::string> noise;  // what was refused, and why
+};
+
+// Runs every program of the job's plan as `run` does, layer by layer in the step's working set,
+// with groups that move nothing between processes. The calling process is pinned to the core of
+// its local rank. Adds to `times` what it does not have yet.
+void measure_layers(const Job& job, int local_rank, Progress& progress, ComputeTimes& times);
+
+}  // namespace windtunnel

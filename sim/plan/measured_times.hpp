@@ -1,0 +1,40 @@
+// What a job takes from its profile in place of models.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "plan/job.hpp"
+#include "plan/plan.hpp"
+#include "plan/profile.hpp"
+
+namespace windtunnel {
+
+LayerIdentity layer_identity(const Job& job, int layer);
+std::string optimizer_identity(const Job& job);
+CollectivePurpose collective_purpose(GroupKind group, CollectiveKind kind);
+
+// What a simulation takes from the profile of its job.
+struct MeasuredTimes {
+  // By layer and pass; empty: none.
+  std::vector<std::array<std::optional<Seconds>, kPassNames.size()>> layers;
+  std::optional<MeasuredCurve> update, norm;  // by bytes of the plan's optimizer and norm
+  std::vector<CollectiveTime> collectives;
+  std::vector<MessageTime> messages;
+
+  std::optional<Seconds> pass(int layer, ActionType pass) const;
+  // Null: not measured. Where the wanted purpose was not measured, the plain collective is taken.
+  const MeasuredCurve* collective(GroupKind group, CollectiveKind kind, int ranks, int nodes) const;
+  const MeasuredCurve* message(int nodes) const;
+};
+// Nothing without a profile. Emulated compute takes its layers' times from the topology, so only
+// communication is measured then.
+MeasuredTimes measured_times(const Job& job);
+
+// What of the plan the profile has and what the topology's models predict, as lines for the
+// terminal; empty without a profile.
+std::string profile_coverage(const Job& job, const Plan& plan);
+
+}  // namespace windtunnel
