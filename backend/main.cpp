@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "backend/backend_error.hpp"
@@ -48,8 +50,15 @@ int fail(const std::string& why) {
 
 // Throws ConfigError.
 void refuse_simulated_only(const std::string& file, const Job& job) {
-  for (const auto& [simulated, what] : {std::pair(job.model.has_experts(), "a mixture of experts"),
-                                        std::pair(job.parallel.context > 1, "context parallelism")})
+  const auto is_set = [&](std::string_view parameter) {
+    return job.model.parameters.has(parameter) && job.model.parameters.number(parameter) != 0;
+  };
+  const std::pair<bool, std::string_view> all[] = {
+      {job.model.has_experts(), "a mixture of experts"},
+      {job.parallel.context > 1, "context parallelism"},
+      {is_set("kv_rank"), "latent attention"},
+      {is_set("qk_norm"), "a norm of queries and keys"}};
+  for (const auto& [simulated, what] : all)
     if (simulated) throw ConfigError(fmt::format("{}: error: {} is simulated only", file, what));
 }
 

@@ -198,6 +198,8 @@ std::string Mapping::transformer(const Rule& rule) {
   const long long key_heads = row_.count("kv_heads").value_or(heads);
   const long long head = row_.count("head_dim").value_or(hidden / heads);
   long long ffn = row_.count("ffn").value_or(4 * hidden);
+  if (const std::string of_dense_blocks = rule["ffn"]; !of_dense_blocks.empty())
+    ffn = std::stoll(of_dense_blocks);
   std::string family = rule["family"];
   // A GPT whose shape says that it is of the later kind.
   const bool is_later = key_heads != heads || head * heads != hidden || ffn % (4 * hidden) != 0;

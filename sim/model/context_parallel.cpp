@@ -31,7 +31,9 @@ Operation context_parallel_attention(const TransformerSlice& slice, const BlockS
   const int ranks = slice.context;
   const double feature = slice.element * double(slice.tokens) / slice.tensor;
   const Bytes queries(feature * double(shape.heads * shape.head_size));
-  const Bytes pairs(feature * 2 * double(shape.kv_heads * shape.head_size));  // keys and values
+  const Bytes outputs(feature * double(shape.heads * shape.value_size()));
+  const Bytes pairs(feature *
+                    double(shape.kv_heads * (shape.head_size + shape.value_size())));  // K and V
   const Piece forward = local.forward.front(), backward = local.backward.front();
   const auto gather = [&](bool beside) {
     return exchange("gather_keys", CollectiveKind::AllGather, ranks * pairs, beside);
@@ -45,7 +47,7 @@ Operation context_parallel_attention(const TransformerSlice& slice, const BlockS
       local.forward = {gather(true),
                        part_of(forward, 1 - last, ranks - 1),
                        part_of(forward, last, 1),
-                       {"merge_outputs", merged_outputs(queries, ranks)}};
+                       {"merge_outputs", merged_outputs(outputs, ranks)}};
       // Half of the blocks' time hides the keys and values, half their gradients.
       local.backward = {gather(true), part_of(backward, (1 - last) / 2, ranks - 1), scatter(true),
                         part_of(backward, (1 - last) / 2, ranks - 1), part_of(backward, last, 1)};
@@ -62,10 +64,10 @@ Operation context_parallel_attention(const TransformerSlice& slice, const BlockS
         return exchange(name, CollectiveKind::AllToAll, size);
       };
       local.forward = {swap("tokens_to_heads", queries + pairs), forward,
-                       swap("heads_to_tokens", queries)};
-      local.backward = {swap("tokens_to_heads", queries), backward,
+                       swap("heads_to_tokens", outputs)};
+      local.backward = {swap("tokens_to_heads", outputs), backward,
                         swap("heads_to_tokens", queries + pairs)};
-      local.working += 2 * queries + pairs;
+      local.working += queries + outputs + pairs;
       break;
     }
   }

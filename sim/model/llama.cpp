@@ -5,6 +5,8 @@
 // With `experts` (Mixtral, Qwen3 MoE) blocks have a mixture of them in place of the MLP: 3 h f is
 // then 3 h f_e E + h E + 3 h f_s. The first `dense_layers` keep their MLP, and of the others all
 // but every `expert_interval`-th.
+// With `kv_rank` (DeepSeek-V3) attention is latent: `head_size` is then that of queries and keys,
+// `rope_size` of it with positions.
 #include "model/families.hpp"
 #include "model/moe.hpp"
 #include "model/transformer.hpp"
@@ -29,6 +31,10 @@ constexpr ParameterSpec kParameters[] = {
     {"capacity_factor", ParameterKind::Ratio, false, 0},  // absent: no token is dropped
     {"dense_layers", ParameterKind::Count, false, 0},
     {"expert_interval", ParameterKind::Count, false, 1},
+    {"kv_rank", ParameterKind::Count, false, 0},  // absent: no latent attention
+    {"query_rank", ParameterKind::Count, false, 0},
+    {"rope_size", ParameterKind::Count, false, 0},
+    {"value_size", ParameterKind::Count, false, 0},
 };
 
 constexpr std::string_view kExpertParameters[] = {
@@ -54,6 +60,10 @@ BlockShape block_shape(const Parameters& parameters, int block) {
   shape.rotary = true;
   shape.biased = false;
   shape.qk_norm = parameters.flag("qk_norm");
+  shape.latent = {.kv_rank = parameters.count("kv_rank"),
+                  .query_rank = parameters.count("query_rank"),
+                  .rope = parameters.count("rope_size"),
+                  .value = parameters.count("value_size")};
   if (!has_experts(parameters, block)) return shape;
   shape.moe = {.experts = parameters.count("experts"),
                .per_token = parameters.count("experts_per_token"),
@@ -78,6 +88,22 @@ std::string limits_of_experts(const Parameters& parameters) {
   return most_limit("experts", experts, kMostExperts);
 }
 
+std::string limits_of_latent_attention(const Parameters& parameters) {
+  const bool is_latent = parameters.count("kv_rank") > 0;
+  for (const std::string_view name : {"query_rank", "rope_size", "value_size"})
+    if (!is_latent && parameters.count(name) > 0)
+      return std::string(name) + " needs the key kv_rank";
+  if (!is_latent) return {};
+  for (const std::string_view name : {"head_size", "rope_size", "value_size"})
+    if (parameters.count(name) == 0) return "kv_rank needs the key " + std::string(name);
+  if (parameters.count("rope_size") > parameters.count("head_size"))
+    return "rope_size is above head_size";
+  const std::int64_t heads = parameters.count("heads");
+  if (count_or(parameters, "kv_heads", heads) != heads || parameters.flag("qk_norm"))
+    return "latent attention has as many kv_heads as heads, and no qk_norm";
+  return {};
+}
+
 std::string limits(const Parameters& parameters) {
   const std::int64_t heads = parameters.count("heads");
   if (parameters.count("head_size") == 0 && parameters.count("hidden") % heads != 0)
@@ -87,6 +113,7 @@ std::string limits(const Parameters& parameters) {
       most_limit("heads * head_size", heads * parameters.count("head_size"), kWidestAttention);
   if (!why.empty()) return why;
   why = multiple_limit("heads", heads, "kv_heads", count_or(parameters, "kv_heads", heads));
+  if (why.empty()) why = limits_of_latent_attention(parameters);
   return why.empty() ? limits_of_experts(parameters) : why;
 }
 

@@ -72,11 +72,7 @@ Operation grouped_linear(const TransformerSlice& slice, const ExpertShape& shape
 // 4, sparse probabilities cleared and written 4, map of the choice 1 and its sum by expert 1.
 // Backward: gradient of the probabilities 4, of the logits 4, cast 4 + e.
 Operation router(const TransformerSlice& slice, const ExpertShape& shape, const Routing& routing) {
-  Operation op = linear_operation(kRouter, std::int64_t(routing.tokens), slice.hidden,
-                                  shape.experts, slice.type);
-  const int ranks = slice.splits_sequence ? slice.tensor : 1;
-  op.forward_flops = ranks * op.forward_flops;
-  op.backward_flops = ranks * op.backward_flops;
+  Operation op = replicated_linear(slice, kRouter, slice.hidden, shape.experts);
   const double logits = routing.tokens * double(shape.experts), e = slice.element;
   op.forward.push_back({"top_k", elementwise_kernels((e + 14) * logits, 8)});
   const Piece gradient = {"top_k", elementwise_kernels((e + 12) * logits, 4)};

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "model/context_parallel.hpp"
+#include "model/latent_attention.hpp"
 #include "model/moe.hpp"
 
 namespace windtunnel {
@@ -93,8 +94,8 @@ Operation cross_entropy(const TransformerSlice& slice, std::int64_t vocab) {
 }
 
 Flops attention_square(const TransformerSlice& slice, const BlockShape& shape) {
-  return Flops(4.0 * double(slice.tokens) * double(slice.sequence) *
-               double(shape.heads * shape.head_size));
+  return Flops(2.0 * double(slice.tokens) * double(slice.sequence) *
+               double(shape.heads * (shape.head_size + shape.value_size())));
 }
 
 // FlashAttention-2 is about twice as fast as FlashAttention. Source: Dao 2023, arXiv:2307.08691,
@@ -102,21 +103,22 @@ Flops attention_square(const TransformerSlice& slice, const BlockShape& shape) {
 constexpr double kFlash1Efficiency = 0.5;
 
 Operation flash_attention(const TransformerSlice& slice, const BlockShape& shape) {
-  const double width = double(shape.heads * shape.head_size);
-  const double kv_width = double(shape.kv_heads * shape.head_size);
+  const double queries = double(shape.heads * shape.head_size);
+  const double outputs = double(shape.heads * shape.value_size());
+  const double pairs = double(shape.kv_heads * (shape.head_size + shape.value_size()));
   const double per_feature = slice.element * double(slice.tokens) / slice.tensor;
   const Flops run = attention_square(slice, shape) / (shape.causal ? 2 : 1) / slice.tensor;
   // The fp32 log-sum-exp of each row of scores.
   const double sums = 4 * double(slice.tokens) * double(shape.heads) / slice.tensor;
   const double efficiency = slice.attention == AttentionKernel::Flash1 ? kFlash1Efficiency : 1;
   Work forward = {.op = OpClass::Attention, .flops = run, .efficiency = efficiency};
-  forward.bytes = Bytes(per_feature * (2 * width + 2 * kv_width) + sums);
+  forward.bytes = Bytes(per_feature * (queries + outputs + pairs) + sums);
   Work backward = {
       .op = OpClass::Attention, .flops = 2.5 * run, .kernels = 3, .efficiency = efficiency};
-  backward.bytes = Bytes(per_feature * (4 * width + 4 * kv_width) + sums);
+  backward.bytes = Bytes(per_feature * 2 * (queries + outputs + pairs) + sums);
   Operation op = elementwise_operation("attention", forward, backward,
-                                       Bytes(per_feature * (width + 2 * kv_width) + sums));
-  op.working = Bytes(per_feature * (2 * width + 2 * kv_width));  // gradients of Q, K, V and O
+                                       Bytes(per_feature * (queries + pairs) + sums));
+  op.working = Bytes(per_feature * (queries + outputs + pairs));  // gradients of Q, K, V and O
   return op;
 }
 
@@ -221,6 +223,15 @@ Operation column_parallel_linear(const TransformerSlice& slice, const GemmNames&
       op.working += input;
     }
   }
+  return op;
+}
+
+Operation replicated_linear(const TransformerSlice& slice, const GemmNames& names, std::int64_t in,
+                            std::int64_t out) {
+  const int ranks = slice.splits_sequence ? slice.tensor : 1;
+  Operation op = linear_operation(names, slice.tokens / ranks, in, out, slice.type);
+  op.forward_flops = ranks * op.forward_flops;
+  op.backward_flops = ranks * op.backward_flops;
   return op;
 }
 
@@ -335,12 +346,16 @@ LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& sha
     if (shape.biased) add(bias_gradient(name, elements, slice.element));
   };
   const double tokens = double(slice.tokens);
-  add(column_parallel_linear(slice, kQkv, shape.hidden, qkv));
-  add_bias("qkv.bias_gradient", tokens * double(qkv) / slice.tensor);
-  if (shape.qk_norm) add(query_key_norm(slice, shape));
-  if (shape.rotary) add(rotary(slice, shape));
+  if (shape.latent.kv_rank > 0) {
+    for (Operation& op : latent_operations(slice, shape)) add(std::move(op));
+  } else {
+    add(column_parallel_linear(slice, kQkv, shape.hidden, qkv));
+    add_bias("qkv.bias_gradient", tokens * double(qkv) / slice.tensor);
+    if (shape.qk_norm) add(query_key_norm(slice, shape));
+    if (shape.rotary) add(rotary(slice, shape));
+  }
   add(attention_core(slice, shape));
-  add(row_parallel_linear(slice, kProjection, width, shape.hidden));
+  add(row_parallel_linear(slice, kProjection, shape.heads * shape.value_size(), shape.hidden));
   add_bias("projection.bias_gradient", slice.local_elements());
   add(residual_add(slice, "attention_residual", shape.dropout));
   if (shape.post_norm) add(norm("attention_norm"));
@@ -380,11 +395,15 @@ std::vector<Tensor> transformer_block_tensors(const BlockShape& shape) {
     add(name, shape.hidden, shape.hidden, false, false);
   };
   if (!shape.post_norm) norm("attention_norm");
-  add("qkv", qkv * shape.hidden, qkv, true, true);
-  if (shape.qk_norm)
-    for (const char* name : {"query_norm.weight", "key_norm.weight"})
-      tensors.push_back({name, shape.head_size, false});
-  add("projection", shape.hidden * width, shape.hidden, true, false);
+  if (shape.latent.kv_rank > 0) {
+    for (Tensor& tensor : latent_tensors(shape)) tensors.push_back(std::move(tensor));
+  } else {
+    add("qkv", qkv * shape.hidden, qkv, true, true);
+    if (shape.qk_norm)
+      for (const char* name : {"query_norm.weight", "key_norm.weight"})
+        tensors.push_back({name, shape.head_size, false});
+  }
+  add("projection", shape.hidden * shape.heads * shape.value_size(), shape.hidden, true, false);
   norm(shape.post_norm ? "attention_norm" : "mlp_norm");
   if (shape.moe.experts > 0) {
     for (Tensor& tensor : expert_tensors(shape.hidden, shape.moe))

@@ -52,6 +52,14 @@ struct ExpertShape {
   double capacity_factor = 0;
 };
 
+// Latent attention in place of one linear onto queries, keys and values (latent_attention.hpp).
+struct LatentShape {
+  std::int64_t kv_rank = 0;     // width of what keys and values are made of; 0: ordinary attention
+  std::int64_t query_rank = 0;  // of what queries are made of; 0: of the hidden state itself
+  std::int64_t rope = 0;        // features of a head with a position; all heads share those keys
+  std::int64_t value = 0;       // features of a head's values
+};
+
 struct BlockShape {
   std::int64_t hidden = 0, heads = 0, kv_heads = 0, head_size = 0, ffn = 0;
   bool gated = false;  // SwiGLU (gate and up in one GEMM) instead of GELU
@@ -62,6 +70,9 @@ struct BlockShape {
   bool biased = true;      // biases in the linears and norms (LayerNorm); else RMSNorm
   bool qk_norm = false;    // of each head's query and key, before the rotary positions
   ExpertShape moe;         // gated, without biases
+  LatentShape latent;      // head_size is then that of queries and keys
+
+  std::int64_t value_size() const { return latent.kv_rank > 0 ? latent.value : head_size; }
 };
 
 // Gate and up enter, their product leaves; `elements` are the product's on this rank.
@@ -73,6 +84,10 @@ Operation swiglu(const TransformerSlice& slice, std::string_view name, double el
 // only its split form was kept. Split in halves, nothing is left to hide the collectives behind.
 Operation column_parallel_linear(const TransformerSlice& slice, const GemmNames& names,
                                  std::int64_t in, std::int64_t out);
+
+// Y = X A with all of A on every rank, on this rank's tokens.
+Operation replicated_linear(const TransformerSlice& slice, const GemmNames& names, std::int64_t in,
+                            std::int64_t out);
 
 // Y = X A with A split by rows: the input is split, the output a sum over ranks. Forward:
 // all-reduce (reduce-scatter) of Y. Backward: with sequence parallelism an all-gather of dY; the
@@ -100,7 +115,7 @@ Operation rotary(const TransformerSlice& slice, const BlockShape& shape);
 Operation query_key_norm(const TransformerSlice& slice, const BlockShape& shape);
 
 // Scores, softmax and values, as one piece of work, on a/t heads. MFU counts 4 b s s a d forward
-// and twice that backward, whatever runs.
+// and twice that backward, whatever runs; d is the mean of a key's and a value's features.
 // Unfused: the full s x s square as batched GEMMs of b a / t heads, one fused scale-mask-softmax,
 // one dropout with a mask of 1 byte, and a copy that puts the heads side by side. Backward in
 // reverse, two GEMMs for each, and a copy that joins the gradients of Q, K and V. Source:
