@@ -113,4 +113,13 @@ TEST_CASE("experts and context: a layer's collectives name their groups in the p
   CHECK(context == 2 * 3);  // keys out twice, their gradients back
 }
 
+TEST_CASE("experts and context: the plan's text says how ranks are laid out for them") {
+  const std::string text = to_text(build_plan(mixture_job({.data = 2, .context = 2, .expert = 2})));
+  CHECK(text.starts_with(
+      "4 ranks: tensor 1 x data 4 x pipeline 1, order tensor data pipeline (fastest first)\n"
+      "1 stages, 1 micro-batches\n"
+      "context: 2 data ranks share a sample\n"
+      "experts: expert tensor 1 x expert 2 x expert data 2\n"));
+}
+
 }  // namespace windtunnel
