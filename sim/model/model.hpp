@@ -28,7 +28,8 @@ enum class Recompute { None, Selective, Full, PerOp };
 inline constexpr std::array<std::string_view, 4> kRecomputeNames = {"none", "selective", "full",
                                                                     "per_op"};
 // Whether a chain of elementwise operators (RMSNorm, rotary positions, SwiGLU) is one kernel, or a
-// kernel for each operator as in eager PyTorch; or the norms alone are one.
+// kernel for each operator as in eager PyTorch; or the norms alone are one. In convolution nets:
+// whether batch norm takes the ReLU and sum behind it along.
 enum class Kernels { Fused, FusedNorm, Eager };
 inline constexpr std::array<std::string_view, 3> kKernelsNames = {"fused", "fused_norm", "eager"};
 // Eager: a kernel for every operator around the softmax. Unfused: one kernel for the scaled and
@@ -64,6 +65,7 @@ struct Slice {
   Recompute recompute = Recompute::None;
   Kernels kernels = Kernels::Fused;
   const Software* software = &bare_software();
+  bool fuses_norms() const { return kernels == Kernels::Fused; }
 };
 
 // A collective of the tensor-parallel group inside a layer. Size as collectives/ counts it. With
