@@ -97,6 +97,7 @@ std::vector<Cause> causes_of(const TimeParts& a, double step_a, const TimeParts&
   add(a, &Cause::a);
   add(b, &Cause::b);
   std::vector<bool> differs;
+  differs.reserve(causes.size());
   for (const Cause& cause : causes) differs.push_back(cause.a != cause.b);
   add_rest(causes, &Cause::a, quanta_of(step_a, quantum), differs);
   add_rest(causes, &Cause::b, quanta_of(step_b, quantum), differs);
