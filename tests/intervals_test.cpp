@@ -118,7 +118,7 @@ TEST_CASE("the program carries the file that is in the tree") {
   CHECK(run_classes_from(text_of(kRoot + "/validation/intervals.json")) == published_classes());
 }
 
-TEST_CASE("validate: --write-intervals writes the classes of a table, from rows of all splits only") {
+TEST_CASE("validate: --write-intervals writes classes, from rows of all splits only") {
   const TemporaryFolder folder("intervals");
   const std::string table = "'" + kRoot + "/validation/published/korthikanti-2022.csv'";
   const std::string file = (folder.path / "intervals.json").string();
