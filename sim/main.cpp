@@ -122,7 +122,8 @@ int simulate_job(const Options& options) {
   conditions.on_progress = progress_line();
   const Trace trace = simulate(plan, cluster, conditions);
   if (conditions.on_progress) fmt::print(stderr, "\r{:60}\r", "");
-  const Report report = summarize(job, plan, trace);
+  Report report = summarize(job, plan, trace);
+  report.standing = standing(job, plan, report.step_time);
   std::string text = to_text(report, job);
   if (const std::string coverage = profile_coverage(job, plan); !coverage.empty())
     text += "\n" + coverage;
@@ -248,6 +249,8 @@ void add_validate_options(CLI::App* verb, ValidateOptions& options) {
   verb->add_option("--jobs", options.workers, "processes at once; default: one for each core")
       ->check(CLI::Range(1, 4096));
   verb->add_option("--write-readme", options.readme, "file whose accuracy table is replaced");
+  verb->add_option("--write-intervals", options.intervals,
+                   "file for the p10 and p90 of published / predicted, by class of run");
   verb->add_flag("--zero-shot", options.zero_shot,
                  "without the numbers that calibrate.py fitted to calibrate rows");
 }

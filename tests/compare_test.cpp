@@ -7,6 +7,7 @@
 
 #include "catch.hpp"
 #include "commands/compare.hpp"
+#include "commands/compare_numbers.hpp"
 #include "config/config_error.hpp"
 #include "config/load.hpp"
 #include "engine/simulate.hpp"
@@ -121,6 +122,41 @@ TEST_CASE("compare: differences by cause sum exactly to the difference in step t
   CHECK(inputs.at("batch.micro").at("a") == 1);
   CHECK(inputs.at("batch.micro").at("b") == 2);
   CHECK(inputs.at("recompute").at("b") == "full");
+}
+
+TEST_CASE("compare: causes that are equal differ by 0, whatever rounding leaves over") {
+  // In quanta of 0.1 s. A: 10 + 20 + 5 = 35 of 36 in 3.58 s; B: 10 + 20 + 6 = 36 of 36 in 3.64 s.
+  const TimeParts a = {{"forward", 1.04}, {"backward", 2.04}, {"bubble", 0.5}};
+  const TimeParts b = {{"forward", 1.04}, {"backward", 2.04}, {"bubble", 0.56}};
+  const std::vector<Cause> causes = causes_of(a, 3.58, b, 3.64, 0.1);
+  REQUIRE(causes.size() == 3);
+  CHECK(causes[0].difference() == 0);
+  CHECK(causes[1].difference() == 0);
+  CHECK(causes[2].a == 6);
+  CHECK(causes[2].b == 6);
+  CHECK(sum_of(causes).a == 36);
+  CHECK(sum_of(causes).b == 36);
+}
+
+TEST_CASE("compare: what rounding leaves over makes no time negative") {
+  // A: 10 + 10 + 0 = 20 of 21. B: 10 + 10 + 1 = 21 of 20; the 1 too many is taken from what
+  // differs.
+  const TimeParts a = {{"forward", 1.04}, {"backward", 1.04}};
+  const TimeParts b = {{"forward", 0.96}, {"backward", 0.96}, {"bubble", 0.06}};
+  const std::vector<Cause> causes = causes_of(a, 2.08, b, 1.98, 0.1);
+  REQUIRE(causes.size() == 3);
+  CHECK(causes[0].difference() == 0);
+  CHECK(causes[1].difference() == 0);
+  CHECK(causes[2].a == 1);
+  CHECK(causes[2].b == 0);
+  // Nothing differs enough to take it: the largest does.
+  const TimeParts c = {{"forward", 0.96}, {"backward", 1.96}, {"bubble", 0.0}};
+  const TimeParts d = {{"forward", 0.96}, {"backward", 1.96}, {"bubble", 0.06}};
+  const std::vector<Cause> others = causes_of(c, 2.92, d, 2.98, 0.1);
+  CHECK(others[2].a == 0);
+  CHECK(others[1].a == 19);
+  CHECK(sum_of(others).a == 29);
+  CHECK(sum_of(others).b == 30);
 }
 
 TEST_CASE("compare: runs of different kinds, and of milliseconds") {

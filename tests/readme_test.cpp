@@ -1,10 +1,14 @@
 // The outputs that the README shows are what the program prints.
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <string>
 #include <vector>
 
 #include "catch.hpp"
+#include "folder.hpp"
+
+using namespace windtunnel;
 
 namespace {
 
@@ -49,12 +53,22 @@ std::string output_of(const std::string& command) {
 
 }  // namespace
 
+// UPDATE_GOLDEN=1 writes the outputs into the README, and the diff shows what moved.
 TEST_CASE("the README's commands print what it shows") {
   const std::vector<Example> all = examples();
   REQUIRE(all.size() >= 3);
+  std::string readme = text_of(kRoot + "/README.md");
   for (const Example& example : all) {
     INFO(example.command);
     const std::string command = replaced(example.command, "./windtunnel", WINDTUNNEL_PROGRAM);
-    CHECK(output_of(command) == example.output);
+    const std::string output = output_of(command);
+    if (std::getenv("UPDATE_GOLDEN")) {
+      const std::string shown = "$ " + example.command + "\n";
+      readme.replace(readme.find(shown + example.output), shown.size() + example.output.size(),
+                     shown + output);
+    } else {
+      CHECK(output == example.output);
+    }
   }
+  if (std::getenv("UPDATE_GOLDEN")) write_text(kRoot + "/README.md", readme);
 }

@@ -23,7 +23,8 @@ RULES = HERE / "systems.yaml"
 # Rules that share the number, parameter, bounds in us, tables. A process needs a few microseconds to issue
 # a kernel from C++, and tens with Python modules around it. Collectives go through c10d everywhere.
 DEEPSPEED, MEGATRON = ["vTrain", "Megatron-DeepSpeed, DeepSpeed"], ["sail-sg", "Aleph Alpha", "Megatron]"]
-FSDP, PYTORCH = ["llm-foundry"], ["DeepLearningExamples", "InternEvo", '"*"']
+FSDP = ["torchtitan", "llm-foundry"]
+PYTORCH = ["DeepLearningExamples", "InternEvo", "Colossal", '"*"']
 PARAMETERS = [
     (DEEPSPEED, "kernel", 5, 120, ["12", "13", "17"]),
     (DEEPSPEED + MEGATRON + FSDP + PYTORCH, "collective", 5, 400, ["12", "13", "17"]),

@@ -50,11 +50,20 @@ double alignment_efficiency(const GemmTiles& gemm, const Work& work, DType type)
   return gemm.alignments.back().efficiency;
 }
 
+FlopRate sixteen_bit_peak(const GpuSpec& gpu, FlopRate otherwise) {
+  for (const DType type : {DType::Bf16, DType::Fp16})
+    if (const auto& peak = gpu.peak[static_cast<std::size_t>(type)]) return *peak;
+  return otherwise;
+}
+
 Seconds tiled_time(const GpuSpec& gpu, const Work& work, DType type) {
   constexpr std::array<int, 6> kSplits = {1, 2, 4, 8, 16, 32};
   constexpr double kShallowest = 256;  // a part of k is at least so deep
   const GemmTiles& gemm = gpu.gemm;
   const FlopRate peak = *gpu.peak[static_cast<std::size_t>(type)];
+  // The fill is a time, counted in steps of 16-bit operands: slower formats do fewer steps
+  // meanwhile.
+  const double fill = gemm.fill * (peak / sixteen_bit_peak(gpu, peak));
   const FlopRate each = peak / gemm.processors * alignment_efficiency(gemm, work, type);
   std::optional<Seconds> best;
   for (const GemmTiles::Tile& tile : gemm.tiles)
@@ -64,7 +73,7 @@ Seconds tiled_time(const GpuSpec& gpu, const Work& work, DType type) {
         if (split > 1 && depth < kShallowest) break;
         const double tiles =
             ceil_div(double(work.m), m) * ceil_div(double(work.n), n) * double(work.batch) * split;
-        const Flops wave(2.0 * m * n * (depth + gemm.fill));
+        const Flops wave(2.0 * m * n * (depth + fill));
         const Seconds time = gemm.latency +
                              ceil_div(tiles, gemm.processors) * (wave / (each * tile.efficiency)) +
                              split_time(gpu, work, split);

@@ -25,11 +25,11 @@ struct EfficiencyCurve {
 
 // How a library cuts C[m,n] into tiles, one for each processor at a time: the GEMMs of a GPU by
 // shape. `efficiency` is the part of a processor's peak that the main loop of such a tile reaches.
-// A wave of tiles costs `fill` steps of k besides its own (first operands, writing C), a GEMM
-// `latency` besides its waves. Tiles may lie either way round. `sustained`: the part of the GPU's
-// peak that large GEMMs hold for seconds, when the power limit lowers the clock. `alignments`: the
-// part of the main loop's speed that is left where rows of the operands start at multiples of so
-// many bytes only; of the last one below them too.
+// A wave of tiles costs the time of `fill` steps of k in a 16-bit format besides its own (first
+// operands, writing C), a GEMM `latency` besides its waves. Tiles may lie either way round.
+// `sustained`: the part of the GPU's peak that large GEMMs hold for seconds, when the power limit
+// lowers the clock. `alignments`: the part of the main loop's speed that is left where rows of the
+// operands start at multiples of so many bytes only; of the last one below them too.
 struct GemmTiles {
   struct Tile {
     int m = 0, n = 0;
@@ -68,7 +68,7 @@ double clock_under_limit(const GpuSpec& gpu);
 // Roofline with efficiencies: kernels * launch + max(flops / (peak * e), bytes / (bandwidth *
 // e_bytes)). A matmul on a GPU with tiles takes the fastest of them, k split in up to 32 parts, and
 // a convolution as the GEMM of its shape:
-//   latency + ceil(tiles / processors) * 2 m' n' (k' + fill) / (peak / processors * e),
+//   latency + ceil(tiles / processors) * 2 m' n' (k' + fill') / (peak / processors * e),
 // and no less than flops / (peak * sustained). `e` includes the efficiency of the alignment: the
 // largest power of two that divides m, n and k, in bytes (rows may run along any two of them).
 // Elsewhere `e` is the curve of the operation's class; e_bytes the Elementwise curve (for

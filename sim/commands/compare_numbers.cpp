@@ -13,17 +13,22 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// The parts in whole quanta. What rounding leaves over goes to the largest, so that they sum to
-// the rounded step time.
-std::vector<std::int64_t> apportioned(const TimeParts& parts, double step_time, double quantum) {
-  std::vector<std::int64_t> quanta;
-  std::int64_t rest = quanta_of(step_time, quantum);
-  for (const auto& [cause, seconds] : parts) {
-    quanta.push_back(quanta_of(seconds, quantum));
-    rest -= quanta.back();
-  }
-  if (!quanta.empty()) *std::max_element(quanta.begin(), quanta.end()) += rest;
-  return quanta;
+// What rounding leaves over of one side's step time goes to its largest cause that differs between
+// the sides, so that equal ones still show no difference; to the largest of all if none differs.
+void add_rest(std::vector<Cause>& causes, std::int64_t Cause::*side, std::int64_t step_time,
+              const std::vector<bool>& differs) {
+  std::int64_t rest = step_time;
+  for (const Cause& cause : causes) rest -= cause.*side;
+  Cause* taker = nullptr;
+  const auto consider = [&](Cause& cause) {
+    // A time stays at least 0.
+    if (cause.*side + rest >= 0 && (!taker || cause.*side > taker->*side)) taker = &cause;
+  };
+  for (std::size_t i = 0; i < causes.size(); ++i)
+    if (differs[i]) consider(causes[i]);
+  if (!taker)
+    for (Cause& cause : causes) consider(cause);
+  if (taker) taker->*side += rest;
 }
 
 constexpr std::string_view kFullestMemory = "/memory_peak_bytes";  // not a place in the report
@@ -81,17 +86,21 @@ std::int64_t quanta_of(double seconds, double quantum) {
 std::vector<Cause> causes_of(const TimeParts& a, double step_a, const TimeParts& b, double step_b,
                              double quantum) {
   std::vector<Cause> causes;
-  const auto add = [&](const TimeParts& parts, double step_time, std::int64_t Cause::*side) {
-    const std::vector<std::int64_t> quanta = apportioned(parts, step_time, quantum);
-    for (std::size_t i = 0; i < parts.size(); ++i) {
+  const auto add = [&](const TimeParts& parts, std::int64_t Cause::*side) {
+    for (const auto& part : parts) {
       auto found = std::find_if(causes.begin(), causes.end(),
-                                [&](const Cause& cause) { return cause.name == parts[i].first; });
-      if (found == causes.end()) found = causes.insert(causes.end(), {parts[i].first});
-      (*found).*side = quanta[i];
+                                [&](const Cause& cause) { return cause.name == part.first; });
+      if (found == causes.end()) found = causes.insert(causes.end(), {part.first});
+      (*found).*side = quanta_of(part.second, quantum);
     }
   };
-  add(a, step_a, &Cause::a);
-  add(b, step_b, &Cause::b);
+  add(a, &Cause::a);
+  add(b, &Cause::b);
+  std::vector<bool> differs;
+  differs.reserve(causes.size());
+  for (const Cause& cause : causes) differs.push_back(cause.a != cause.b);
+  add_rest(causes, &Cause::a, quanta_of(step_a, quantum), differs);
+  add_rest(causes, &Cause::b, quanta_of(step_b, quantum), differs);
   return causes;
 }
 

@@ -194,7 +194,8 @@ TrialOutcome try_jobs(const TrialOptions& options) {
   for (const Trial& trial : trials) {
     if (!outcome.problem.empty()) return outcome;
     const Trace predicted = prediction(trial);
-    const Report report = summarize(trial.job, trial.plan, predicted);
+    Report report = summarize(trial.job, trial.plan, predicted);
+    report.standing = standing(trial.job, trial.plan, report.step_time);
     outcome.problem = write_prediction(trial, predicted, report);
     if (outcome.problem.empty()) outcome.problem = run_measured(trial, options);
     if (outcome.problem.empty()) outcome.problem = finish(trial, predicted, report, outcome);

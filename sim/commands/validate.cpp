@@ -8,6 +8,7 @@
 
 #include "commands/files.hpp"
 #include "commands/validate_collectives.hpp"
+#include "commands/validate_intervals.hpp"
 #include "commands/validate_pictures.hpp"
 #include "commands/validate_summary.hpp"
 #include "commands/workers.hpp"
@@ -50,20 +51,24 @@ struct Findings {
   std::string markdown;  // for the README, between the marks of `mark`
   std::string_view mark;
   std::vector<File> files;
+  std::string intervals;  // of runs, where they are wanted
 };
 
-Findings runs(const std::vector<std::string>& files, const Rules& rules, Split split, int workers) {
+Findings runs(const std::vector<std::string>& files, const Rules& rules, Split split, int workers,
+              bool wants_intervals) {
   const Validation validation = validated(files, rules, split, workers);
   const std::vector<TableSummary> tables = summaries(validation);
   std::string text = is_small(validation) ? rows_text(validation) : "";
-  return {.text = text + to_text(tables),
-          .markdown = to_markdown(tables),
-          .mark = "accuracy",
-          .files = {{"rows.csv", rows_csv(validation)},
-                    {"summary.csv", summary_csv(tables)},
-                    {"summary.json", summary_json(tables)},
-                    {"scatter.svg", svg(scatter_picture(validation))},
-                    {"errors.svg", svg(histogram_picture(validation))}}};
+  return {
+      .text = text + to_text(tables),
+      .markdown = to_markdown(tables),
+      .mark = "accuracy",
+      .files = {{"rows.csv", rows_csv(validation)},
+                {"summary.csv", summary_csv(tables)},
+                {"summary.json", summary_json(tables)},
+                {"scatter.svg", svg(scatter_picture(validation))},
+                {"errors.svg", svg(histogram_picture(validation))}},
+      .intervals = wants_intervals ? to_json(run_classes(published_runs(validation, rules))) : ""};
 }
 
 Findings collectives(const std::vector<std::string>& files, const Rules& rules) {
@@ -90,6 +95,8 @@ ValidateOutcome validate(const ValidateOptions& options) {
   if (!split)
     throw ConfigError(
         fmt::format("--split {}: error: expected test, calibrate or all", options.split));
+  if (!options.intervals.empty() && (*split != Split::All || options.zero_shot))
+    throw ConfigError("--write-intervals: error: needs --split all, without --zero-shot");
   Rules rules = load_rules(rules_path(options));
   if (options.zero_shot)
     for (Rule& framework : rules.sections["frameworks"]) framework.values.erase("host");
@@ -97,8 +104,12 @@ ValidateOutcome validate(const ValidateOptions& options) {
   std::vector<std::string> run_tables, collective_tables;
   for (const std::string& file : options.files)
     (is_collective_table(file) ? collective_tables : run_tables).push_back(file);
+  const bool wants_intervals = !options.intervals.empty();
+  if (wants_intervals && run_tables.empty())
+    throw ConfigError("--write-intervals: error: needs a table of runs");
   std::vector<Findings> findings;
-  if (!run_tables.empty()) findings.push_back(runs(run_tables, rules, *split, workers));
+  if (!run_tables.empty())
+    findings.push_back(runs(run_tables, rules, *split, workers, wants_intervals));
   if (!collective_tables.empty()) findings.push_back(collectives(collective_tables, rules));
 
   ValidateOutcome outcome;
@@ -114,6 +125,9 @@ ValidateOutcome validate(const ValidateOptions& options) {
       written.push_back(fmt::format("{}/{}", options.out.string(), name));
     outcome.text += fmt::format("\nwrote {}\n", fmt::join(written, ", "));
   }
+  for (const Findings& part : findings)
+    if (outcome.problem.empty() && !part.intervals.empty())
+      outcome.problem = replace_file(options.intervals, part.intervals);
   if (outcome.problem.empty() && !options.readme.empty())
     outcome.problem = write_readme(options.readme, findings);
   return outcome;

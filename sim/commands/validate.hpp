@@ -13,8 +13,9 @@ struct ValidateOptions {
   std::string rules;             // empty: systems.yaml beside the first table or one folder above
   std::filesystem::path out;     // folder for rows.csv, summary.* and pictures; empty: none
   std::filesystem::path readme;  // file whose accuracy table is replaced; empty: none
-  bool zero_shot = false;        // without what was fitted: no framework has a `host`
-  int workers = 0;               // processes at once; 0: one for each core
+  std::filesystem::path intervals;  // file that becomes intervals.json; empty: none
+  bool zero_shot = false;           // without what was fitted: no framework has a `host`
+  int workers = 0;                  // processes at once; 0: one for each core
 };
 
 struct ValidateOutcome {

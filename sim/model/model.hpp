@@ -28,7 +28,8 @@ enum class Recompute { None, Selective, Full, PerOp };
 inline constexpr std::array<std::string_view, 4> kRecomputeNames = {"none", "selective", "full",
                                                                     "per_op"};
 // Whether a chain of elementwise operators (RMSNorm, rotary positions, SwiGLU) is one kernel, or a
-// kernel for each operator as in eager PyTorch; or the norms alone are one.
+// kernel for each operator as in eager PyTorch; or the norms alone are one. In convolution nets:
+// whether batch norm takes the ReLU and sum behind it along.
 enum class Kernels { Fused, FusedNorm, Eager };
 inline constexpr std::array<std::string_view, 3> kKernelsNames = {"fused", "fused_norm", "eager"};
 // Eager: a kernel for every operator around the softmax. Unfused: one kernel for the scaled and
@@ -84,6 +85,8 @@ struct Slice {
   // so that all have the same part of a causal square.
   int context = 1;
   ContextParallel context_parallel = ContextParallel::Ring;
+
+  bool fuses_norms() const { return kernels == Kernels::Fused; }
 };
 
 // Groups of ranks inside which a layer communicates.

@@ -4,7 +4,9 @@
 // Kept from forward to backward, as PyTorch's eager modules with in-place ReLU do: the input of
 // every convolution, the input of every batch norm (the convolution's output), and the output of
 // every ReLU, which is the input of the next convolution and counted there; the shortcut shares the
-// block's input. Max pooling keeps its input and 8-byte indices.
+// block's input. Fused kernels run ReLU and the shortcut's sum with the batch norm before them, as
+// NVIDIA's MXNet does (its BatchNormAddRelu; from memory). Max pooling keeps its input and 8-byte
+// indices.
 #include "model/families.hpp"
 #include "model/operation.hpp"
 
@@ -129,7 +131,8 @@ LayerWork stem_work(const Parameters& parameters, const Slice& slice) {
                    .in_size = image,
                    .out_size = size},
                   false);
-  operations.push_back(relu_operation("relu", image_elements(slice, width, size), slice.type));
+  if (!slice.fuses_norms())
+    operations.push_back(relu_operation("relu", image_elements(slice, width, size), slice.type));
   const Bytes in = image_bytes(slice, width, size), out = image_bytes(slice, width, pooled);
   const Bytes indices(8 * image_elements(slice, width, pooled));
   const Work pool = elementwise(in + out + indices);
@@ -137,29 +140,31 @@ LayerWork stem_work(const Parameters& parameters, const Slice& slice) {
   return assembled_layer(operations, LayerKind::Embedding, Bytes(0), out, Recompute::None);
 }
 
-// The shortcut's sum reads two and writes one image; backward the gradients of the two branches
-// meet at the block's input and are added there.
+// The shortcut's sum reads two and writes one image, fused with the norm before it reads one more;
+// backward the gradients of the two branches meet at the block's input and are added there.
 LayerWork block_work(const Bottleneck& block, const Slice& slice) {
   const std::int64_t out = block.out_channels();
   const Bytes input = image_bytes(slice, block.in_channels, block.in_size);
   const Bytes output = image_bytes(slice, out, block.out_size);
-  const auto relu = [&](std::string_view name, std::int64_t channels, std::int64_t size) {
-    return relu_operation(name, image_elements(slice, channels, size), slice.type);
-  };
+  const bool fused = slice.fuses_norms();
   std::vector<Operation> operations;
+  const auto add_relu = [&](std::string_view name, std::int64_t channels, std::int64_t size) {
+    if (!fused)
+      operations.push_back(relu_operation(name, image_elements(slice, channels, size), slice.type));
+  };
   add_convolution(operations, kReduce, "reduce_norm", slice,
                   {.in_channels = block.in_channels,
                    .out_channels = block.width,
                    .in_size = block.in_size,
                    .out_size = block.middle_size});
-  operations.push_back(relu("reduce_relu", block.width, block.middle_size));
+  add_relu("reduce_relu", block.width, block.middle_size);
   add_convolution(operations, kSpatial, "spatial_norm", slice,
                   {.in_channels = block.width,
                    .out_channels = block.width,
                    .kernel = 3,
                    .in_size = block.middle_size,
                    .out_size = block.out_size});
-  operations.push_back(relu("spatial_relu", block.width, block.out_size));
+  add_relu("spatial_relu", block.width, block.out_size);
   add_convolution(operations, kExpand, "expand_norm", slice,
                   {.in_channels = block.width,
                    .out_channels = out,
@@ -174,9 +179,9 @@ LayerWork block_work(const Bottleneck& block, const Slice& slice) {
                      .out_size = block.out_size});
     operations[shortcut].saved = Bytes(0);
   }
-  operations.push_back(elementwise_operation("shortcut_sum", elementwise(3 * output),
+  operations.push_back(elementwise_operation("shortcut_sum", elementwise((fused ? 1 : 3) * output),
                                              elementwise(3 * input), Bytes(0)));
-  operations.push_back(relu("relu", out, block.out_size));
+  add_relu("relu", out, block.out_size);
   return assembled_layer(operations, LayerKind::Block, input, output, slice.recompute);
 }
 

@@ -75,12 +75,30 @@ Json memory_by_stage(const Report& report) {
   return list;
 }
 
+Json verdict_json(const std::optional<Standing>& standing) {
+  if (!standing) return nullptr;
+  return {{"verdict", name_of(kCalibratedNames, standing->calibrated)},
+          {"outside", standing->outside}};
+}
+
+Json interval_json(const std::optional<Standing>& standing) {
+  if (!standing) return nullptr;
+  const StepInterval& interval = standing->interval;
+  const bool has_runs = interval.runs > 0;
+  return {{"p10_s", has_runs ? Json(interval.p10.value) : Json(nullptr)},
+          {"p90_s", has_runs ? Json(interval.p90.value) : Json(nullptr)},
+          {"runs", interval.runs},
+          {"of", interval.of}};
+}
+
 void add_results(Json& json, const Report& report) {
   const auto per_gpu_tflops = [&report](Flops flops) {
     return report.mfu ? Json(flops.value / report.step_time.value / report.gpus / 1e12)
                       : Json(nullptr);
   };
   json["step_time_s"] = report.step_time.value;
+  json["interval"] = interval_json(report.standing);
+  json["calibration"] = verdict_json(report.standing);
   json["samples_per_s"] = report.samples_per_s;
   json["tokens_per_s"] = or_null(report.tokens_per_s);
   json["tokens_per_s_per_gpu"] =

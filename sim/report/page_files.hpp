@@ -1,4 +1,5 @@
-// The files of report/page and d3, inside the program (report/page/embed.cmake).
+// The files of report/page, d3 and validation/intervals.json, inside the program
+// (report/page/embed.cmake).
 #pragma once
 
 #include <string_view>

@@ -11,6 +11,7 @@
 #include "plan/job.hpp"
 #include "plan/plan.hpp"
 #include "plan/trace.hpp"
+#include "report/standing.hpp"
 
 namespace windtunnel {
 
@@ -55,7 +56,8 @@ struct Report {
   std::size_t critical = 0;        // index into ranks: the one that computes longest
   std::optional<Usd> cost_per_step, cost_per_million_tokens, cost_of_run;
   std::optional<Joules> energy_per_step;
-  std::optional<Seconds> run_time;  // of total_tokens
+  std::optional<Seconds> run_time;   // of total_tokens
+  std::optional<Standing> standing;  // of a prediction; a measured step has none
 };
 
 Report summarize(const Job& job, const Plan& plan, const Trace& trace);

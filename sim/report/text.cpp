@@ -19,6 +19,19 @@ void append_line(std::string& out, std::string_view label, std::string_view text
   out += fmt::format("{:<13} {}\n", label, text);
 }
 
+// The same for a text of any length, broken between words.
+void append_paragraph(std::string& out, std::string_view label, std::string_view text) {
+  constexpr std::size_t kWidth = kColumns - 14;
+  while (text.size() > kWidth) {
+    std::size_t end = text.rfind(' ', kWidth);
+    if (end == std::string_view::npos) end = std::min(text.find(' ', kWidth), text.size());
+    append_line(out, label, text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+    label = "";
+  }
+  if (!text.empty()) append_line(out, label, text);
+}
+
 // A share of something as a row of a table with a bar.
 void append_row(std::string& out, std::string_view label, std::string_view value, double share) {
   const long bar = std::clamp(std::lround(share * kBarColumns), 0L, kBarColumns);
@@ -93,8 +106,23 @@ std::string title(const Report& report, const Job& job) {
   return joined(parts) + "\n";
 }
 
+void append_standing(std::string& out, const Standing& standing) {
+  const StepInterval& interval = standing.interval;
+  append_paragraph(out, "interval",
+                   interval.runs == 0
+                       ? "none: " + interval.of
+                       : fmt::format("{} to {}, p10 to p90 of {} {}", readable_time(interval.p10),
+                                     readable_time(interval.p90), interval.runs, interval.of));
+  if (standing.calibrated == Calibrated::NotNeeded) return;
+  append_paragraph(out, "calibrated",
+                   standing.outside.empty()
+                       ? "inside: kernels as in the card's profile, sizes as published"
+                       : fmt::format("outside: {}", fmt::join(standing.outside, "; ")));
+}
+
 void append_speed(std::string& out, const Report& report, const Job& job) {
   append_line(out, "step time", readable_time(report.step_time));
+  if (report.standing) append_standing(out, *report.standing);
   const std::string samples = readable_count(report.samples_per_s) + " samples/s";
   if (job.recorded) {
     append_line(out, "throughput", readable_count(report.samples_per_s) + " steps/s");

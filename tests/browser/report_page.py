@@ -61,6 +61,21 @@ def bytes_text(value):
 # ---- checks -------------------------------------------------------------------------------------
 
 
+def check_standing(driver, name, report):
+    """The interval stands under the step time, and why a job is outside under the verdict."""
+    lines = js(driver, '''return Object.fromEntries(Array.from(document.querySelectorAll('.card'),
+        card => [card.dataset.name, Array.from(card.querySelectorAll('.value, .more'),
+            line => line.textContent)]))''')
+    interval, calibration = report['interval'], report['calibration']
+    wanted = f"interval: none, {interval['of']}" if interval['runs'] == 0 else \
+        f"{time_text(interval['p10_s'])} to {time_text(interval['p90_s'])}: " \
+        f"p10 to p90 of {interval['runs']} {interval['of']}"
+    check_equal(f'{name}: interval', lines['step time'][1], wanted)
+    check_equal(f'{name}: verdict', lines['calibrated range'][0], calibration['verdict'])
+    if calibration['verdict'] == 'outside':
+        check_equal(f'{name}: why', lines['calibrated range'][1:], calibration['outside'])
+
+
 def check_totals(driver, name, out):
     report = json.loads((out / 'report.json').read_text())
     check_equal(f'{name}: the data is report.json', js(driver, 'return windtunnel.data.report'),
@@ -78,6 +93,7 @@ def check_totals(driver, name, out):
     fullest = max(report['memory_bytes'], key=lambda stage: stage['total'] / stage['capacity'])
     check_equal(f'{name}: memory', cards['memory'],
                 [bytes_text(fullest['total']), fullest['total']])
+    check_standing(driver, name, report)
     shown = js(driver, '''return Object.fromEntries(Array.from(
         document.querySelectorAll('#results-table td[data-value]'),
         cell => [cell.dataset.key, Number(cell.dataset.value)]))''')

@@ -63,6 +63,13 @@ def check_scaling(driver, name):
     points = sum(len(one['points']) for one in series)
     check_equal(f'{name}: scaling', found, {'hidden': False, 'marks': 2 * points, 'ideal': 2,
                                             'knees': 2 * len(series), 'cheapest': 2})
+    # On two logarithmic axes the ideal is a straight line.
+    for line in js(driver, """return Array.from(document.querySelectorAll('#scaling-charts path.ideal'),
+            path => path.getAttribute('d').slice(1).split('L').map(
+                point => point.split(',').map(Number)))"""):
+        slopes = [(y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in zip(line, line[1:])]
+        for slope in slopes:
+            check_close(f'{name}: the ideal is straight', slope, slopes[0], 1e-6)
     for one in series:
         points = js(driver, 'return windtunnel.data.points')
         first = points[one['points'][0]]

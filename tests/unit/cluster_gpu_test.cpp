@@ -43,6 +43,16 @@ TEST_CASE("a GEMM takes whole waves of tiles") {
   CHECK(time(1280, 1280, 1000) == Approx(2e-6 + wave));      // 100 tiles
 }
 
+TEST_CASE("the fill of a wave is a time: fewer steps of k in a slower format") {
+  GpuSpec gpu = perfect_gpu();
+  gpu.peak[std::size_t(DType::Fp32)] = FlopRate(31.2e12);  // a tenth
+  gpu.gemm = {.processors = 100, .fill = 100, .latency = Seconds(0), .tiles = {{128, 128, 1}}};
+  CHECK(kernel_time(gpu, matmul(128, 128, 200, DType::Bf16), DType::Bf16).value ==
+        Approx(2.0 * 128 * 128 * (200 + 100) / 3.12e12));
+  CHECK(kernel_time(gpu, matmul(128, 128, 200, DType::Fp32), DType::Fp32).value ==
+        Approx(2.0 * 128 * 128 * (200 + 10) / 0.312e12));
+}
+
 TEST_CASE("k is split where tiles are fewer than processors") {
   GpuSpec gpu = perfect_gpu();
   gpu.gemm = {.processors = 100, .fill = 0, .latency = Seconds(0), .tiles = {{128, 128, 1}}};

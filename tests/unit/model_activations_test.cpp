@@ -142,4 +142,20 @@ TEST_CASE("ResNet-50 keeps the inputs of convolutions and norms") {
   CHECK(all.value / 1e6 == Approx(85).margin(5));
 }
 
+TEST_CASE("Fused kernels of ResNet run ReLU and the shortcut's sum with the batch norm") {
+  const Model model = resnet50();
+  const auto bytes_forward = [&](Kernels kernels) {
+    double bytes = 0;
+    for (const Piece& piece : layer_work(model, 2, {.kernels = kernels}).forward)
+      if (const auto* work = std::get_if<Work>(&piece.what); work->op == OpClass::Elementwise)
+        bytes += work->bytes.value;
+    return bytes;
+  };
+  // The second block of the first stage, 56 x 56: outputs of 64, 64 and 256 channels. Norms 3 each;
+  // apart, ReLUs 2 each and the sum 3; fused, the sum reads one more.
+  const double image = 2.0 * 56 * 56, norms = 3 * (64 + 64 + 256);
+  CHECK(bytes_forward(Kernels::Eager) == image * (norms + 2 * (64 + 64 + 256) + 3 * 256));
+  CHECK(bytes_forward(Kernels::Fused) == image * (norms + 256));
+}
+
 }  // namespace windtunnel

@@ -24,7 +24,8 @@
 
   function speedCards() {
     const words = [`bubble fraction ${Format.share(report.bubble_fraction)}`];
-    card('step time', Format.time(report.step_time_s), report.step_time_s, [words]);
+    card('step time', Format.time(report.step_time_s), report.step_time_s,
+         report.interval === null ? [words] : [[intervalText()], words]);
     const samples = `${Format.count(report.samples_per_s)} samples/s`;
     if (report.tokens_per_s === null)
       card('throughput', samples, report.samples_per_s, []);
@@ -67,40 +68,22 @@
            `${Format.bytes(fullest.capacity)}, stage ${fullest.stage} is the fullest`]]);
   }
 
-  // Shares of the kernel time, over the types of GPU (the worst of them counts).
-  function calibration() {
-    const worst = {inside: 1, below: 0, above: 0, constant: 0};
-    for (const gpu of inputs.gpu_types) {
-      const rows = data.calibration.filter(row => row.gpu === gpu && row.class !== 'fixed');
-      const all = d3.sum(rows, row => row.share);
-      if (all <= 0) continue;
-      const inside = d3.sum(rows, row => row.inside) / all;
-      if (inside >= worst.inside) continue;
-      worst.inside = inside;
-      worst.below = d3.sum(rows, row => row.below) / all;
-      worst.above = d3.sum(rows, row => row.above) / all;
-      worst.constant = d3.sum(rows, row => row.constant) / all;
-    }
-    return data.calibration.some(row => row.class !== 'fixed') ? worst : null;
+  // What the step time is worth; a measured step has neither.
+  function intervalText() {
+    const {interval} = report;
+    return interval.runs === 0 ? `interval: none, ${interval.of}`
+        : `${Format.time(interval.p10_s)} to ${Format.time(interval.p90_s)}: p10 to p90 of ` +
+          `${interval.runs} ${interval.of}`;
   }
 
   function calibrationCard() {
-    const found = calibration();
-    if (!found) {
-      card('calibration', 'not needed', null, [['the model gives its own times']]);
-      return;
-    }
-    const lines = [['of the kernel time']];
-    const add = (part, text) => {
-      if (part > 0.0005) lines.push([`${Format.share(part)} ${text}`]);
+    if (report.calibration === null) return;
+    const {verdict, outside} = report.calibration;
+    const why = {
+      inside: ["kernels as in the card's profile, sizes as published"],
+      'not needed': ['the model gives its own times'],
     };
-    add(found.below, 'smaller than any kernel of its efficiency curve');
-    add(found.above, 'larger than any');
-    add(found.constant, 'rests on constants');
-    const text = found.inside > 0.9995 ? 'inside' : found.inside < 0.0005 ? 'outside'
-        : `${Format.share(found.inside)} inside`;
-    card('calibrated range', text, found.inside,
-         found.inside > 0.9995 ? [['of all efficiency curves']] : lines);
+    card('calibrated range', verdict, null, (why[verdict] || outside).map(line => [line]));
   }
 
   function headline() {

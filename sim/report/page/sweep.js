@@ -50,15 +50,17 @@
 
   // ---- the frame of a chart ----
 
-  // The scale of the x axis, with `at(point)` in pixels.
-  function xScale(left, right) {
+  // The scale of the x axis, with `at(point)` in pixels. Scaling wants it logarithmic, as speed-up is
+  // on the y axis: then the ideal is a straight line.
+  function xScale(left, right, wantsLog = false) {
     if (!isNumeric) {
       const scale = d3.scalePoint().domain(xValues).range([left, right]).padding(0.35);
       return {scale, ticks: xValues, at: point => scale(point.values[xKey])};
     }
     const numbers = xValues.map(Number).sort((a, b) => a - b);
     const [low, high] = [numbers[0], numbers[numbers.length - 1]];
-    const scale = (low > 0 && high / low >= 8 ? d3.scaleLog() : d3.scaleLinear())
+    const isLog = low > 0 && high > low && (wantsLog || high / low >= 8);
+    const scale = (isLog ? d3.scaleLog() : d3.scaleLinear())
         .domain(low === high ? [low - 1, high + 1] : [low, high]).range([left + 16, right - 12]);
     return {scale, ticks: numbers, at: point => scale(Number(point.values[xKey]))};
   }
@@ -142,7 +144,7 @@
   function speedUpChart(root, width) {
     const height = 300, left = 58, right = width - 10;
     const svg = frame(root, width, height, 'speed-up');
-    const shown = rows.filter(point => isNumber(point.speed_up)), x = xScale(left, right);
+    const shown = rows.filter(point => isNumber(point.speed_up)), x = xScale(left, right, true);
     const ideals = series.map(one => one.points.map(i => rows[i]))
         .map(on => on.map(point => ({at: x.at(point), ideal: point.gpus / on[0].gpus,
                                      base: on[0].gpus, gpus: point.gpus}))
@@ -170,7 +172,7 @@
   function efficiencyChart(root, width) {
     const height = 300, left = 58, right = width - 10;
     const svg = frame(root, width, height, 'efficiency');
-    const shown = rows.filter(point => isNumber(point.efficiency)), x = xScale(left, right);
+    const shown = rows.filter(point => isNumber(point.efficiency)), x = xScale(left, right, true);
     const y = d3.scaleLinear().domain([0, Math.max(1, d3.max(shown, one => one.efficiency)) * 1.08])
         .range([height, 24]);
     drawY(svg, y, left, right, Format.share);
