@@ -128,7 +128,7 @@ class LayeredWork : public RealWork {
         store_->reduce_replicated(index, group);
         return;
       case Purpose::EmbeddingReduction:
-        store_->reduce_embedding(group);
+        store_->reduce_embedding(index, group);
         return;
       case Purpose::NormReduction:
         store_->reduce_norm(group);
@@ -327,9 +327,6 @@ std::string run_complaint(const Job& job) {
   if (job.precision.compute == DType::Fp8 || job.precision.compute == DType::Tf32)
     return fmt::format("the backend computes in fp32, bf16 or fp16, not in {}",
                        name_of(kDTypeNames, job.precision.compute));
-  if (job.model.tied_embeddings() && job.parallel.pipeline > 1 && job.parallel.zero_stage > 0)
-    return "tied embeddings on two pipeline ranks have no common shard: with zero_stage above 0 "
-           "the backend runs them on one pipeline rank only";
   return "";
 }
 
