@@ -116,7 +116,8 @@ int run_job(const Options& options, const std::vector<std::string>& command) {
   const Job job = loaded(options);
   if (const auto place = place_from_environment()) {
     if (job.compute == ComputeMode::Real)
-      if (const std::string complaint = blas_complaint(); !complaint.empty())
+      if (const std::string complaint = blas_complaint(measured_blas(), slowest_rate());
+          !complaint.empty())
         return fail(complaint);
     return run_one_rank(options, job, *place);
   }
