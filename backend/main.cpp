@@ -15,6 +15,7 @@
 #include "backend/lab/lab.hpp"
 #include "backend/launch/supervisor.hpp"
 #include "backend/model/blas.hpp"
+#include "backend/model/samples.hpp"
 #include "config/config_error.hpp"
 #include "config/load.hpp"
 #include "report/report.hpp"
@@ -42,10 +43,15 @@ Job loaded(const Options& options) {
   if (options.ranks > 0) overrides.push_back(fmt::format("gpus={}", options.ranks));
   Job job = load_job(options.job, overrides);
   if (job.recorded)
-    throw ConfigError(fmt::format("{}: error: a recorded step is simulated only", options.job));
-  if (job.compute == ComputeMode::Real)
+    throw ConfigError(
+        fmt::format("{}: error: a recorded step has times but no tensors: it can be "
+                    "simulated, not run",
+                    options.job));
+  if (job.compute == ComputeMode::Real) {
     if (const std::string complaint = run_complaint(job); !complaint.empty())
       throw ConfigError(fmt::format("{}: error: {}", options.job, complaint));
+    if (job.data) read_samples(*job.data);  // whoever lacks files knows it before any rank starts
+  }
   return job;
 }
 
