@@ -158,6 +158,12 @@ void resolve_layers(const YamlMap& map, Job& job) {
                         blocks, stages));
 }
 
+void check_data(const YamlMap& map, const Job& job) {
+  if (!job.data) return;
+  const std::string why = data_complaint(job.model, job.data->format);
+  if (!why.empty()) place(map, {"data", "format"}).fail(why);
+}
+
 void check_slice(const YamlMap& map, const Job& job) {
   const Slice slice = job.slice();
   const std::string why = job.model.family->slice_limits(job.model, slice);
@@ -187,6 +193,7 @@ void check_job(const YamlMap& map, Job& job) {
   check_schedule_limits(map, job);
   resolve_layers(map, job);
   check_slice(map, job);
+  check_data(map, job);
   if (has_schedule_file(map))
     job.schedule_of_file = read_schedule_file(place(map, {"schedule", "file"}), job);
 }

@@ -1,12 +1,15 @@
 #include "plan/program_builder.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/check.hpp"
 
 namespace windtunnel {
 
 namespace {
+
+constexpr Bytes kNoLimit{std::numeric_limits<double>::infinity()};
 
 bool computes_weight_gradient(ActionType type) {
   return type == ActionType::B || type == ActionType::W;
@@ -165,7 +168,9 @@ void ProgramBuilder::append_parts(const Action& action, bool reduce,
   if (job_.parallel.zero_stage == 3 && grid_.data > 1) {
     for (int layer = range.first; layer < range.end; ++layer) {
       Part part{.action = action, .layers = {layer, layer + 1}};
-      if (reduce && parameters_of(layer) > 0) part.buckets = {parameters_of(layer)};
+      if (reduce && parameters_of(layer) > 0)
+        for (const Bucket& bucket : buckets(part.layers, kNoLimit, kNoLimit))
+          part.buckets.push_back(bucket.parameters);
       own.push_back(part);
     }
     if (action.type != ActionType::F) std::reverse(own.begin(), own.end());
@@ -181,34 +186,52 @@ void ProgramBuilder::append_parts(const Action& action, bool reduce,
   }
 }
 
-// Backward parts that end where a DDP bucket is complete: tensors become ready in reverse
-// registration order, a bucket with its last tensor's layer.
-std::vector<ProgramBuilder::Part> ProgramBuilder::bucket_parts(const Action& action) const {
-  const LayerRange range = context_.layers_of_stage[std::size_t(action.stage)];
+// Words that the embedding and the head have on two pipeline ranks.
+bool ProgramBuilder::is_shared_with_other_end(const Tensor& tensor) const {
+  const auto [first, last] = grid_.embedding_ends;
+  return first != last && tensor.name == job_.model.layers.front().tensors.front().name;
+}
+
+// Gradients in the order in which they become ready, reverse registration, cut into buckets. Where
+// shards are kept, shared words have a bucket of their own: both ends then divide them alike, so
+// that their shards can be added up after the reduction. Source: Megatron-LM,
+// _does_param_require_new_bucket in core/distributed/param_and_grad_buffer.py.
+std::vector<ProgramBuilder::Bucket> ProgramBuilder::buckets(LayerRange range, Bytes first_limit,
+                                                            Bytes limit) const {
   std::vector<Bytes> sizes;
-  std::vector<std::int64_t> counts;
-  std::vector<int> layer_of;
+  std::vector<Bucket> tensors_ready;
+  std::optional<int> alone;
   for (int layer = range.end - 1; layer >= range.first; --layer) {
     const std::vector<Tensor> tensors = tensors_of(layer);
     for (auto tensor = tensors.rbegin(); tensor != tensors.rend(); ++tensor) {
       const std::int64_t numel = tensor->split ? tensor->numel / grid_.tensor : tensor->numel;
-      counts.push_back(numel);
+      if (shards_ > 1 && is_shared_with_other_end(*tensor)) alone = int(sizes.size());
+      tensors_ready.push_back({layer, numel});
       sizes.push_back(Bytes(double(numel) * gradient_bytes_));
-      layer_of.push_back(layer);
     }
   }
+  std::vector<Bucket> buckets;
+  for (const std::vector<int>& members : ddp_buckets(sizes, first_limit, limit, alone)) {
+    Bucket& bucket = buckets.emplace_back();
+    bucket.layer = tensors_ready[std::size_t(members.back())].layer;
+    for (const int tensor : members)
+      bucket.parameters += tensors_ready[std::size_t(tensor)].parameters;
+  }
+  return buckets;
+}
+
+// Backward parts that end where a DDP bucket is complete, with its last tensor's layer.
+std::vector<ProgramBuilder::Part> ProgramBuilder::bucket_parts(const Action& action) const {
+  const LayerRange range = context_.layers_of_stage[std::size_t(action.stage)];
   std::vector<Part> parts;
   int end = range.end;
   const DataParallelOptions& options = job_.data_parallel;
-  for (const auto& bucket : ddp_buckets(sizes, options.first_bucket, options.bucket)) {
-    std::int64_t parameters = 0;
-    for (const int tensor : bucket) parameters += counts[std::size_t(tensor)];
-    const int layer = layer_of[std::size_t(bucket.back())];
-    if (layer < end) {
-      parts.push_back({.action = action, .layers = {layer, end}});
-      end = layer;
+  for (const Bucket& bucket : buckets(range, options.first_bucket, options.bucket)) {
+    if (bucket.layer < end) {
+      parts.push_back({.action = action, .layers = {bucket.layer, end}});
+      end = bucket.layer;
     }
-    parts.back().buckets.push_back(parameters);
+    parts.back().buckets.push_back(bucket.parameters);
   }
   if (end > range.first || parts.empty())
     parts.push_back({.action = action, .layers = {range.first, end}});

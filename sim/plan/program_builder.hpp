@@ -67,6 +67,12 @@ class ProgramBuilder {
   std::vector<Part> parts() const;
   void append_parts(const Action& action, bool reduce, std::vector<Part>& parts) const;
   std::vector<Part> bucket_parts(const Action& action) const;
+  struct Bucket {
+    int layer = 0;  // of the tensor that is ready last
+    std::int64_t parameters = 0;
+  };
+  std::vector<Bucket> buckets(LayerRange layers, Bytes first_limit, Bytes limit) const;
+  bool is_shared_with_other_end(const Tensor& tensor) const;
   void mark_gathers(std::vector<Part>& parts) const;
 
   // Ranks over which gradients are divided once they are reduced: ZeRO-1 keeps whole buffers.
