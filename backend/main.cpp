@@ -19,6 +19,7 @@
 #include "backend/lab/lab.hpp"
 #include "backend/launch/supervisor.hpp"
 #include "backend/model/blas.hpp"
+#include "backend/model/samples.hpp"
 #include "config/config_error.hpp"
 #include "config/load.hpp"
 #include "report/report.hpp"
@@ -67,11 +68,16 @@ Job loaded(const Options& options) {
   if (options.ranks > 0) overrides.push_back(fmt::format("gpus={}", options.ranks));
   Job job = load_job(options.job, overrides);
   if (job.recorded)
-    throw ConfigError(fmt::format("{}: error: a recorded step is simulated only", options.job));
+    throw ConfigError(
+        fmt::format("{}: error: a recorded step has times but no tensors: it can be "
+                    "simulated, not run",
+                    options.job));
   refuse_simulated_only(options.job, job);
-  if (job.compute == ComputeMode::Real)
+  if (job.compute == ComputeMode::Real) {
     if (const std::string complaint = run_complaint(job); !complaint.empty())
       throw ConfigError(fmt::format("{}: error: {}", options.job, complaint));
+    if (job.data) read_samples(*job.data);  // whoever lacks files knows it before any rank starts
+  }
   return job;
 }
 
@@ -142,7 +148,8 @@ int run_job(const Options& options, const std::vector<std::string>& command) {
   const Job job = loaded(options);
   if (const auto place = place_from_environment()) {
     if (job.compute == ComputeMode::Real)
-      if (const std::string complaint = blas_complaint(); !complaint.empty())
+      if (const std::string complaint = blas_complaint(measured_blas(), slowest_rate());
+          !complaint.empty())
         return fail(complaint);
     return run_one_rank(options, job, *place);
   }

@@ -38,7 +38,7 @@ const std::map<std::string, std::set<std::string>> kBackendMaySee = {
     {"backend/launch", {"backend/launch"}},
     {"backend/comm", {"base", "backend/launch", "backend/comm"}},
     {"backend/model",
-     {"base", "cluster", "model", "schedules", "plan", "backend/comm", "backend/model"}},
+     {"base", "cluster", "model", "schedules", "plan", "config", "backend/comm", "backend/model"}},
     {"backend/execute",
      {"base", "cluster", "model", "schedules", "collectives", "plan", "config", "report",
       "backend/launch", "backend/comm", "backend/model", "backend/execute"}},

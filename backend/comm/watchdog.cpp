@@ -30,7 +30,7 @@ std::string key_of(int rank) {
 // What one rank has said, and when it last said something new.
 struct Heard {
   std::string text;
-  Clock::time_point when = Clock::now();
+  Clock::time_point when;
   bool left() const { return text == kFarewell; }
   std::string step() const {
     const std::size_t space = text.find(' ');
@@ -51,11 +51,12 @@ struct Heard {
 // watches all ranks and the others watch rank 0, so that the store has O(world) to do.
 class Watchdog::Threads {
  public:
-  Threads(const Place& place, Milliseconds limit)
+  Threads(const Place& place, const WatchdogTimes& times)
       : place_(place),
-        limit_(limit),
-        store_(connected_store(place, false, limit)),
-        heard_(place.rank == 0 ? place.world : 1) {
+        times_(times),
+        store_(connected_store(place, false, times.limit)),
+        heard_(place.rank == 0 ? place.world : 1, Heard{"", times.now()}),
+        answered_(times.now()) {
     talker_ = std::thread([this] { talk(); });
     guard_ = std::thread([this] { guard(); });
   }
@@ -86,8 +87,7 @@ class Watchdog::Threads {
     try {
       for (std::uint64_t count = 0;; ++count) {
         std::unique_lock lock(mutex_);
-        // Ten reports within the limit.
-        changed_.wait_for(lock, limit_ / 10, [&] { return stopping_; });
+        changed_.wait_for(lock, times_.interval, [&] { return stopping_; });
         const bool last = stopping_, farewell = farewell_;
         const std::string report =
             last && farewell ? kFarewell : fmt::format("{} {}", count, step_);
@@ -96,7 +96,7 @@ class Watchdog::Threads {
         if (last) return;
         listen();
         lock.lock();
-        answered_ = Clock::now();
+        answered_ = times_.now();
       }
     } catch (const std::exception& error) {
       const std::lock_guard lock(mutex_);
@@ -115,17 +115,17 @@ class Watchdog::Threads {
           store_->check({key_of(rank)}) ? text_of(*store_, key_of(rank)) : std::string();
       const std::lock_guard lock(mutex_);
       Heard& heard = heard_[rank];
-      if (text != heard.text) heard = {text, Clock::now()};
-      if (!heard.left() && Clock::now() - heard.when > limit_) accuse(rank, heard);
+      if (text != heard.text) heard = {text, times_.now()};
+      if (!heard.left() && times_.now() - heard.when > times_.limit) accuse(rank, heard);
     }
   }
 
   [[noreturn]] void accuse(int rank, const Heard& heard) {
     const std::string why = fmt::format("rank {} has not been heard of for {:g} s; {}", rank,
-                                        limit_.count() / 1000.0, last_step(heard));
+                                        times_.limit.count() / 1000.0, last_step(heard));
     if (place_.rank == 0) {
       set_text(*store_, kVerdict, why);
-      std::this_thread::sleep_for(limit_ / 5);  // the others ask twice in it
+      std::this_thread::sleep_for(2 * times_.interval);  // the others ask twice in it
     }
     end_process(why);
   }
@@ -142,27 +142,27 @@ class Watchdog::Threads {
 
   void guard() {
     std::unique_lock lock(mutex_);
-    while (!changed_.wait_for(lock, limit_ / 10, [&] { return silent_; }))
-      if (Clock::now() - answered_ > limit_ * 3 / 2)  // after the talker, which knows more
+    while (!changed_.wait_for(lock, times_.interval, [&] { return silent_; }))
+      if (times_.now() - answered_ > times_.limit * 3 / 2)  // after the talker, which knows more
         end_process(fmt::format("rank {}: the store has not answered for {:g} s{}", place_.rank,
-                                limit_.count() * 1.5 / 1000.0, about_host()));
+                                times_.limit.count() * 1.5 / 1000.0, about_host()));
   }
 
   const Place place_;
-  const Milliseconds limit_;
+  const WatchdogTimes times_;
   const StorePointer store_;
 
   std::mutex mutex_;  // of all below
   std::condition_variable changed_;
   std::string step_;
   std::vector<Heard> heard_;  // by rank: of all at rank 0, of rank 0 at the others
-  Clock::time_point answered_ = Clock::now();
+  Clock::time_point answered_;
   bool stopping_ = false, farewell_ = false, silent_ = false;
   std::thread talker_, guard_;
 };
 
-Watchdog::Watchdog(const Place& place, std::chrono::milliseconds limit)
-    : threads_(std::make_unique<Threads>(place, limit)) {}
+Watchdog::Watchdog(const Place& place, const WatchdogTimes& times)
+    : threads_(std::make_unique<Threads>(place, times)) {}
 
 Watchdog::~Watchdog() {
   threads_->stop(std::uncaught_exceptions() == 0);

@@ -88,6 +88,7 @@ struct ParameterStore::State {
   void point_parameters(const Bucket& bucket) const;
   std::vector<Segment> segments(const Bucket& bucket) const;
   const at::Tensor& whole_gradients(Bucket& bucket) const;
+  at::Tensor of_planned_size(int op, const at::Tensor& values) const;
   template <class Visit>
   void for_replicated(const Visit& visit);
 };
@@ -227,6 +228,16 @@ const at::Tensor& ParameterStore::State::whole_gradients(Bucket& bucket) const {
   return bucket.gradients;
 }
 
+// A copy of the values as the op's message. ZeRO-1 keeps whole buffers, so its message is whole
+// too, whatever this rank's shard has of it: zeros follow.
+at::Tensor ParameterStore::State::of_planned_size(int op, const at::Tensor& values) const {
+  const auto planned =
+      std::int64_t(program.ops[std::size_t(op)].bytes.value / bytes_of(job.precision.gradients));
+  const at::Tensor message = at::zeros({std::max(planned, values.numel())}, values.options());
+  message.narrow(0, 0, values.numel()).copy_(values);
+  return message;
+}
+
 // Gradients of tensors that sequence parallelism lets every tensor-parallel rank see only a part
 // of: all replicated ones but those of the embedding, which comes before the first split.
 template <class Visit>
@@ -340,14 +351,8 @@ void ParameterStore::reduce_replicated(int op, Group& tensor) {
   State& state = *state_;
   std::vector<at::Tensor> parts;
   state.for_replicated([&](const at::Tensor& part) { parts.push_back(part); });
-  // ZeRO-1 keeps whole buffers, so its message is whole too, whatever this rank's shard has of it.
-  const auto planned = std::int64_t(state.program.ops[std::size_t(op)].bytes.value /
-                                    bytes_of(state.job.precision.gradients));
-  std::int64_t numel = 0;
-  for (const at::Tensor& part : parts) numel += part.numel();
-  if (planned > numel)
-    parts.push_back(at::zeros({planned - numel}, state.buckets.front().shard_gradients.options()));
-  const at::Tensor message = at::cat(parts);
+  const at::Tensor none = at::empty({0}, state.buckets.front().shard_gradients.options());
+  const at::Tensor message = state.of_planned_size(op, parts.empty() ? none : at::cat(parts));
   tensor.all_reduce(message);
   std::int64_t offset = 0;
   state.for_replicated([&](const at::Tensor& part) {
@@ -356,14 +361,22 @@ void ParameterStore::reduce_replicated(int op, Group& tensor) {
   });
 }
 
-void ParameterStore::reduce_embedding(Group& group) {
+void ParameterStore::reduce_embedding(int op, Group& group) {
   const at::NoGradGuard no_gradients;
   State& state = *state_;
   const int layer = state.tied_copy ? int(state.job.model.layers.size()) - 1 : 0;
   for (Bucket& bucket : state.buckets)
-    for (const Entry& entry : bucket.entries)
-      if (entry.layer == layer && state.is_tied_words(entry))
+    for (const Entry& entry : bucket.entries) {
+      if (entry.layer != layer || !state.is_tied_words(entry)) continue;
+      if (state.shards == 1) {
         group.all_reduce(bucket.gradients.narrow(0, entry.offset, entry.numel()));
+        continue;
+      }
+      SIM_CHECK(bucket.entries.size() == 1, "tied words share a bucket: their shards differ");
+      const at::Tensor message = state.of_planned_size(op, bucket.shard_gradients);
+      group.all_reduce(message);
+      bucket.shard_gradients.copy_(message.narrow(0, 0, bucket.shard_gradients.numel()));
+    }
 }
 
 // Every element of the model counts once over all ranks of the norm's group: replicated tensors on

@@ -42,7 +42,7 @@ class ParameterStore {
   void gather(int op, Group& group);  // ParameterGather
   void release(int first_layer, int end_layer);  // ZeRO-3: forgets the gathered weights
   void reduce_replicated(int op, Group& tensor);
-  void reduce_embedding(Group& group);
+  void reduce_embedding(int op, Group& group);
 
   void compute_norm();
   void reduce_norm(Group& group);

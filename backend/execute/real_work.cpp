@@ -128,7 +128,7 @@ class LayeredWork : public RealWork {
         store_->reduce_replicated(index, group);
         return;
       case Purpose::EmbeddingReduction:
-        store_->reduce_embedding(group);
+        store_->reduce_embedding(index, group);
         return;
       case Purpose::NormReduction:
         store_->reduce_norm(group);
@@ -358,9 +358,6 @@ std::string run_complaint(const Job& job) {
                        name_of(kDTypeNames, job.precision.compute));
   if (job.recompute == Recompute::PerOp)
     return "the backend recomputes whole blocks or attention, not per_op";
-  if (job.model.tied_embeddings() && job.parallel.pipeline > 1 && job.parallel.zero_stage > 0)
-    return "tied embeddings on two pipeline ranks have no common shard: with zero_stage above 0 "
-           "the backend runs them on one pipeline rank only";
   return "";
 }
 

@@ -64,7 +64,7 @@ std::unique_ptr<Rank> make_rank(const Job& job, const Plan& plan, Rendezvous& re
     return rank;
   }
   const Coordinates at = plan.grid.coordinates(place.rank);
-  const auto data = std::make_shared<Data>(job, DataOptions{.seed = kSeed});
+  const auto data = std::make_shared<Data>(job, kSeed);
   const auto batches = [&job, at, data](const LayerContext& context, int step, int index) {
     const std::int64_t first =
         (std::int64_t(index) * job.parallel.data + at.data) * job.batch.micro;

@@ -1,52 +1,36 @@
-// What a run trains on. Every sample is a function of (seed, step, its index in the global batch)
-// or of a file, so that any layout of ranks sees the same global batch.
+// What a run trains on. Every sample is a function of (seed, step, its index in the global batch),
+// so that any layout of ranks sees the same global batch: a data-parallel rank takes its part of
+// it.
 #pragma once
 
 #include <cstdint>
-#include <string>
+#include <map>
 
 #include "backend/model/layer_module.hpp"
+#include "backend/model/samples.hpp"
 
 namespace windtunnel {
 
-// Synthetic: random tokens or images of the model's own shape. Mnist: `path` is a folder with
-// train-images-idx3-ubyte and train-labels-idx1-ubyte. Source: LeCun, Cortes, Burges, "The MNIST
-// database". Cifar10: a folder with data_batch_1.bin, and the batches after it that are there.
-// Source: Krizhevsky 2009, "Learning multiple layers of features from tiny images", binary version.
-enum class DataFormat { Synthetic, Mnist, Cifar10 };
-
-struct DataOptions {
-  DataFormat format = DataFormat::Synthetic;
-  std::string path;
-  std::uint64_t seed = 0;  // of synthetic samples
-};
-
-// Labelled images: [n, c, size, size] bytes and [n] int64. Throw BackendError with the file's name.
-struct Samples {
-  at::Tensor images, labels;
-  std::int64_t classes = 0;
-};
-Samples read_mnist(const std::string& folder);
-Samples read_cifar10(const std::string& folder);
-
 class Data {
  public:
-  // Throws BackendError when files are missing or damaged, or do not fit the job's model: images
-  // train image models of their size, gray ones as three equal colours, and MLPs of as many inputs.
-  Data(const Job& job, const DataOptions& options);
+  // Of the job's data set, or random tokens or images of the model's own shape. Throws ConfigError
+  // when files are missing or damaged. The job must outlive it.
+  Data(const Job& job, std::uint64_t seed);
 
   // `job.batch.micro` samples of the global batch of `step`, from the one of index `first_sample`.
-  // Stored samples come in the order of the file, over and over; bytes 0..255 become -1..1.
-  MicroBatch micro_batch(const LayerContext& context, std::int64_t step,
-                         std::int64_t first_sample) const;
+  // Stored samples come in a new order each time they all have been used; bytes 0..255 become
+  // -1..1.
+  MicroBatch micro_batch(const LayerContext& context, std::int64_t step, std::int64_t first_sample);
 
  private:
   MicroBatch synthetic(std::int64_t step, std::int64_t first_sample) const;
-  MicroBatch stored(std::int64_t step, std::int64_t first_sample) const;
+  MicroBatch stored(std::int64_t step, std::int64_t first_sample);
+  std::int64_t place_of(std::int64_t sample);
 
   const Job& job_;
   std::uint64_t seed_;
-  Samples samples_;  // none: synthetic
+  Samples samples_;                            // none: synthetic
+  std::map<std::int64_t, at::Tensor> orders_;  // of the stored samples, by pass over them
 };
 
 }  // namespace windtunnel

@@ -195,6 +195,12 @@ void check_context(const YamlMap& map, const Job& job) {
                           job.model.family->name));
 }
 
+void check_data(const YamlMap& map, const Job& job) {
+  if (!job.data) return;
+  const std::string why = data_complaint(job.model, job.data->format);
+  if (!why.empty()) place(map, {"data", "format"}).fail(why);
+}
+
 // Places the complaint at the first kind of parallelism without which there is none.
 void check_slice(const YamlMap& map, const Job& job) {
   const Slice slice = job.slice();
@@ -234,6 +240,7 @@ void check_job(const YamlMap& map, Job& job) {
   check_context(map, job);
   check_experts(map, job);
   check_slice(map, job);
+  check_data(map, job);
   if (has_schedule_file(map))
     job.schedule_of_file = read_schedule_file(place(map, {"schedule", "file"}), job);
 }

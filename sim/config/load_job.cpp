@@ -157,10 +157,22 @@ void read_execution(YamlMap& map, Job& job) {
     read_data_parallel(value->map(), job.data_parallel);
 }
 
+// The folder is opened where the job is run.
+DataSet read_data(YamlMap map) {
+  DataSet data;
+  data.format = map.at("format").one_of<DataFormat>(kDataFormatNames);
+  const YamlValue path = map.at("path");
+  path.text();  // nothing of the files can be overridden
+  data.path = named_path(path);
+  map.finish();
+  return data;
+}
+
 // How the job is run on real devices, and how close a prediction must come.
 void read_run(YamlMap& map, Job& job) {
   if (const auto value = map.find("compute"))
     job.compute = value->one_of<ComputeMode>(kComputeModeNames);
+  if (const auto value = map.find("data")) job.data = read_data(value->map());
   if (const auto value = map.find("tolerance")) {
     job.tolerance = value->quantity(QuantityKind::Percentage);
     if (*job.tolerance >= 1) value->fail("expected less than 100 %, got '" + value->text() + "'");

@@ -12,6 +12,7 @@
 #include "base/work.hpp"
 #include "cluster/cluster.hpp"
 #include "model/model.hpp"
+#include "plan/data_set.hpp"
 #include "plan/plan.hpp"
 #include "plan/profile.hpp"
 #include "plan/rank_grid.hpp"
@@ -141,6 +142,7 @@ struct Job {
   std::vector<Straggler> stragglers;
   std::optional<Noise> noise;
   ComputeMode compute = ComputeMode::Real;
+  std::optional<DataSet> data;      // what `run` trains on; none: random samples
   std::optional<double> tolerance;  // |error| of the predicted step time that `validate` accepts
   std::optional<Profile> profile;   // measured times in place of modelled ones
   // A recorded step in place of a model, a layout and a batch: every rank has a pipeline coordinate

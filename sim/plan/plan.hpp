@@ -9,6 +9,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -158,9 +159,9 @@ std::string to_text(const Plan& plan);  // what `windtunnel plan` prints
 
 // Buckets of PyTorch DDP over tensors in gradient-ready order: a bucket closes when it has reached
 // the current limit. Returns the indices in each bucket. Source: compute_bucket_assignment_by_size
-// in torch/csrc/distributed/c10d/reducer.cpp.
+// in torch/csrc/distributed/c10d/reducer.cpp. Tensor `alone`, if any, has a bucket of its own.
 std::vector<std::vector<int>> ddp_buckets(const std::vector<Bytes>& tensors, Bytes first_limit,
-                                          Bytes limit);
+                                          Bytes limit, std::optional<int> alone = std::nullopt);
 
 // Memory of one rank of each program: by kind at the moment of its peak in program order.
 struct MemoryPeak {

@@ -1,12 +1,15 @@
 #include "plan/program_builder.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/check.hpp"
 
 namespace windtunnel {
 
 namespace {
+
+constexpr Bytes kNoLimit{std::numeric_limits<double>::infinity()};
 
 bool computes_weight_gradient(ActionType type) {
   return type == ActionType::B || type == ActionType::W;
@@ -183,8 +186,8 @@ void ProgramBuilder::append_parts(const Action& action, bool reduce,
   if (job_.parallel.zero_stage == 3 && grid_.data > 1) {
     for (int layer = range.first; layer < range.end; ++layer) {
       Part part{.action = action, .layers = {layer, layer + 1}};
-      const std::int64_t parameters = parameters_of(layer).total();
-      if (reduce && parameters > 0) part.buckets = {{parameters}};
+      if (reduce && parameters_of(layer).total() > 0)
+        part.buckets = buckets(part.layers, kNoLimit, kNoLimit, false);
       own.push_back(part);
     }
     if (action.type != ActionType::F) std::reverse(own.begin(), own.end());
@@ -200,51 +203,59 @@ void ProgramBuilder::append_parts(const Action& action, bool reduce,
   }
 }
 
-// The buckets of the routed experts' gradients or of the others', each with the layer that
-// completes it: tensors become ready in reverse registration order, a bucket with its last tensor's
-// layer.
-std::vector<std::pair<int, ProgramBuilder::Bucket>> ProgramBuilder::buckets_of(LayerRange range,
-                                                                               bool expert) const {
+// Words that the embedding and the head have on two pipeline ranks.
+bool ProgramBuilder::is_shared_with_other_end(const Tensor& tensor) const {
+  const auto [first, last] = grid_.embedding_ends;
+  return first != last && tensor.name == job_.model.layers.front().tensors.front().name;
+}
+
+// Gradients of routed experts, or all others, in the order in which they become ready, reverse
+// registration, cut into buckets. Where shards are kept, shared words have a bucket of their own:
+// both ends then divide them alike, so that their shards can be added up after the reduction.
+// Source: Megatron-LM, _does_param_require_new_bucket in core/distributed/param_and_grad_buffer.py.
+std::vector<ProgramBuilder::Bucket> ProgramBuilder::buckets(LayerRange range, Bytes first_limit,
+                                                            Bytes limit, bool expert) const {
   std::vector<Bytes> sizes;
-  std::vector<std::int64_t> counts;
-  std::vector<int> layer_of;
+  std::vector<Bucket> tensors_ready;
+  std::optional<int> alone;
   for (int layer = range.end - 1; layer >= range.first; --layer) {
     const std::vector<Tensor> tensors = tensors_of(layer);
     for (auto tensor = tensors.rbegin(); tensor != tensors.rend(); ++tensor) {
       if (is_expert(*tensor) != expert) continue;
-      counts.push_back(numel_of(*tensor));
-      sizes.push_back(Bytes(double(counts.back()) * gradient_bytes_));
-      layer_of.push_back(layer);
+      const std::int64_t numel = numel_of(*tensor);
+      if (shards_ > 1 && is_shared_with_other_end(*tensor)) alone = int(sizes.size());
+      tensors_ready.push_back({layer, numel});
+      sizes.push_back(Bytes(double(numel) * gradient_bytes_));
     }
   }
-  std::vector<std::pair<int, Bucket>> buckets;
-  const DataParallelOptions& options = job_.data_parallel;
-  for (const auto& tensors : ddp_buckets(sizes, options.first_bucket, options.bucket)) {
-    Bucket bucket{.expert = expert};
-    for (const int tensor : tensors) bucket.parameters += counts[std::size_t(tensor)];
-    buckets.emplace_back(layer_of[std::size_t(tensors.back())], bucket);
+  std::vector<Bucket> buckets;
+  for (const std::vector<int>& members : ddp_buckets(sizes, first_limit, limit, alone)) {
+    Bucket& bucket = buckets.emplace_back(Bucket{.expert = expert});
+    bucket.layer = tensors_ready[std::size_t(members.back())].layer;
+    for (const int tensor : members)
+      bucket.parameters += tensors_ready[std::size_t(tensor)].parameters;
   }
   return buckets;
 }
 
-// Backward parts that end where a DDP bucket is complete.
+// Backward parts that end where a DDP bucket is complete, with its last tensor's layer.
 std::vector<ProgramBuilder::Part> ProgramBuilder::bucket_parts(const Action& action) const {
   const LayerRange range = context_.layers_of_stage[std::size_t(action.stage)];
-  std::vector<std::pair<int, Bucket>> buckets;
-  if (grid_.data > 1) buckets = buckets_of(range, false);
-  if (folds_experts_ && grid_.expert_data() > 1) {
-    const auto experts = buckets_of(range, true);
-    buckets.insert(buckets.end(), experts.begin(), experts.end());
-    std::stable_sort(buckets.begin(), buckets.end(),
-                     [](const auto& a, const auto& b) { return a.first > b.first; });
+  const DataParallelOptions& options = job_.data_parallel;
+  std::vector<Bucket> all;
+  for (const bool expert : {false, true}) {
+    if ((expert ? expert_copies() : grid_.data) == 1) continue;
+    const auto some = buckets(range, options.first_bucket, options.bucket, expert);
+    all.insert(all.end(), some.begin(), some.end());
   }
+  std::stable_sort(all.begin(), all.end(),
+                   [](const Bucket& a, const Bucket& b) { return a.layer > b.layer; });
   std::vector<Part> parts;
   int end = range.end;
-  const DataParallelOptions& options = job_.data_parallel;
-  for (const auto& [layer, bucket] : buckets) {
-    if (layer < end) {
-      parts.push_back({.action = action, .layers = {layer, end}});
-      end = layer;
+  for (const Bucket& bucket : all) {
+    if (bucket.layer < end) {
+      parts.push_back({.action = action, .layers = {bucket.layer, end}});
+      end = bucket.layer;
     }
     parts.back().buckets.push_back(bucket);
   }

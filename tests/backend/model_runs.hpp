@@ -121,7 +121,7 @@ struct ModelRun {
 // One graph for all layers.
 inline ModelRun whole_run(const Job& job, LayerContext& context) {
   const Modules modules = modules_of(job, context);
-  const MicroBatch batch = Data(job, {}).micro_batch(context, 0, 0);
+  const MicroBatch batch = Data(job, 0).micro_batch(context, 0, 0);
   ModelRun run;
   at::Tensor x = batch.input;
   std::vector<at::Tensor> parameters;
@@ -146,7 +146,7 @@ inline ModelRun whole_run(const Job& job, LayerContext& context) {
 inline ModelRun layerwise_run(const Job& job, LayerContext& context, bool defers = false,
                               bool frees = false) {
   const Modules modules = modules_of(job, context);
-  const MicroBatch batch = Data(job, {}).micro_batch(context, 0, 0);
+  const MicroBatch batch = Data(job, 0).micro_batch(context, 0, 0);
   ModelRun run;
   std::vector<at::Tensor> inputs, outputs;
   std::vector<std::vector<at::Tensor>> freed(modules.size());

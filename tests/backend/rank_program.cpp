@@ -1,18 +1,22 @@
-// A rank of the tests: rank_program WHAT. Prints what went wrong to standard error, exit code 1.
+// A rank of the tests: rank_program WHAT [FOLDER]. Prints what went wrong to standard error, exit
+// code 1.
 #include <sys/types.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <numeric>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "backend/backend_error.hpp"
 #include "backend/comm/rendezvous.hpp"
-#include "backend/comm/watchdog.hpp"
+#include "watchdog_scenes.hpp"
 
 namespace windtunnel {
 
@@ -156,23 +160,14 @@ void killed(Rendezvous& rendezvous) {
   group->all_reduce(at::ones({1000}));
 }
 
-// One rank stops, as if it hung, while the others wait for it.
-void stopped(Rendezvous& rendezvous, int rank) {
-  const auto group = rendezvous.group("data", all_of(rendezvous.place()), at::kCPU);
-  Watchdog watchdog(rendezvous.place(), std::chrono::seconds(3));
-  watchdog.doing(rendezvous.place().rank == rank ? "3F1" : "2B0");
-  if (rendezvous.place().rank == rank) {
-    std::this_thread::sleep_for(std::chrono::seconds(1));  // reports are 0.3 s apart
-    raise(SIGSTOP);
-  }
-  group->barrier();
-}
-
-// All end one after the other, rank 0 first, and nobody takes that for a loss.
-void watched(Rendezvous& rendezvous) {
-  Watchdog watchdog(rendezvous.place(), std::chrono::seconds(3));
-  watchdog.doing("0F0");
-  std::this_thread::sleep_for(std::chrono::milliseconds(400) * rendezvous.place().rank);
+// Rank 1 never comes; the others begin together, for `folder` shows each that the other is there.
+void absent(const Place& place, const std::string& folder) {
+  if (place.rank == 1) pause();
+  std::ofstream(folder + "/" + std::to_string(place.rank)) << "here";
+  for (const char* other : {"/0", "/2"})
+    while (!std::filesystem::exists(folder + other))
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  const Rendezvous rendezvous(place, {.meet = std::chrono::seconds(5)});
 }
 
 const std::map<std::string, std::function<void(Rendezvous&)>> kPrograms = {
@@ -180,29 +175,25 @@ const std::map<std::string, std::function<void(Rendezvous&)>> kPrograms = {
     {"two_groups", two_groups},
     {"keys", keys},
     {"killed", killed},
-    {"watched", watched},
-    {"stopped_1", [](Rendezvous& rendezvous) { stopped(rendezvous, 1); }},
-    {"stopped_0", [](Rendezvous& rendezvous) { stopped(rendezvous, 0); }}};
+    {"host_leaves_first", [](Rendezvous& rendezvous) { leave_in_turn(rendezvous, true); }},
+    {"host_leaves_last", [](Rendezvous& rendezvous) { leave_in_turn(rendezvous, false); }},
+    {"stopped_1", [](Rendezvous& rendezvous) { stop_one(rendezvous, 1); }},
+    {"stopped_0", [](Rendezvous& rendezvous) { stop_one(rendezvous, 0); }}};
 
-void run(const std::string& what) {
+void run(const std::vector<std::string>& words) {
   const Place place = place_from_environment().value();
-  TimeLimits limits;
-  if (what == "absent") {  // rank 1 never comes
-    if (place.rank == 1) pause();
-    limits.meet = std::chrono::seconds(2);
-  }
-  Rendezvous rendezvous(place, limits);
-  if (const auto program = kPrograms.find(what); program != kPrograms.end())
-    program->second(rendezvous);
+  if (words.front() == "absent") return absent(place, words.at(1));
+  Rendezvous rendezvous(place);
+  kPrograms.at(words.front())(rendezvous);
 }
 
 }  // namespace
 
 }  // namespace windtunnel
 
-int main(int, char** argv) {
+int main(int argc, char** argv) {
   try {
-    windtunnel::run(argv[1]);
+    windtunnel::run({argv + 1, argv + argc});
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "error: %s\n", error.what());

@@ -52,7 +52,7 @@ class ThreadedJob {
                             [&](const std::string& name, const std::vector<int>& members) {
                               return group(name, members, rank);
                             });
-    const Data data(job_, DataOptions{.seed = kSeed});
+    Data data(job_, kSeed);
     const auto batches = [&](const LayerContext& context, int step, int index) {
       const std::int64_t first =
           (std::int64_t(index) * job_.parallel.data + at.data) * job_.batch.micro;

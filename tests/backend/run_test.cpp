@@ -14,13 +14,20 @@
 #include <string>
 #include <vector>
 
+#include "backend/sample_images.hpp"
+#include "config/load.hpp"
 #include "folder.hpp"
+#include "interchange/chakra.hpp"
 
 namespace windtunnel {
 namespace {
 
 const std::string kSource = WINDTUNNEL_SOURCE_DIR;
 const std::string kBackend = WINDTUNNEL_BACKEND_PROGRAM;
+
+// Of the steps that every run takes, three to warm up and nine at least. How many more a run takes
+// depends on the machine, and rounding grows with them.
+constexpr std::size_t kLeastLosses = 12;
 
 struct End {
   int code = 0;
@@ -34,9 +41,10 @@ End end_of(const std::string& command, const TemporaryFolder& folder) {
   return {WEXITSTATUS(status), text_of(out), text_of(err)};
 }
 
-nlohmann::json measured(const std::string& overrides, const TemporaryFolder& folder) {
+nlohmann::json measured(const std::string& overrides, const TemporaryFolder& folder,
+                        const std::string& job = "tiny-gpt.yaml") {
   const std::string out = (folder.path / "out").string();
-  const End end = end_of(kBackend + " run " + kSource + "/tests/data/backend/tiny-gpt.yaml --out " +
+  const End end = end_of(kBackend + " run " + kSource + "/tests/data/backend/" + job + " --out " +
                              out + " " + overrides,
                          folder);
   INFO(end.errors);
@@ -52,7 +60,7 @@ TEST_CASE("processes on loopback learn what one process learns") {
   const TemporaryFolder folder("run");
   const nlohmann::json one = measured("--set gpus=1", folder);
   const auto expected = one.at("losses").get<std::vector<double>>();
-  REQUIRE(expected.size() >= 12);
+  REQUIRE(expected.size() >= kLeastLosses);
   // Random tokens, new ones each step: an untrained model knows no more than that there are 64.
   CHECK(expected.front() == Approx(std::log(64.0)).margin(0.05));
   CHECK(expected[1] != expected[0]);
@@ -64,10 +72,31 @@ TEST_CASE("processes on loopback learn what one process learns") {
     INFO(strategy);
     const nlohmann::json run = measured(strategy, folder);
     const auto losses = run.at("losses").get<std::vector<double>>();
-    // A noisy machine takes more steps; the first ones are the same.
-    for (std::size_t i = 0; i < std::min(losses.size(), expected.size()); ++i)
+    for (std::size_t i = 0; i < kLeastLosses; ++i)
       CHECK(losses[i] == Approx(expected[i]).margin(1e-4));
   }
+}
+
+TEST_CASE("processes train on the images of a folder, and what is wrong with it is said before") {
+  const TemporaryFolder folder("run");
+  const std::string path = folder.path.string(), set_path = " --set data.path=" + path;
+  const std::string run = kBackend + " run " + kSource + "/tests/data/backend/tiny-resnet.yaml";
+  const std::string images = "/train-images-idx3-ubyte: error: no such file\n";
+  const End absent = end_of(run + " --ranks 2 --set 'parallel={data: 2}'", folder);
+  CHECK(absent.code == 2);
+  CHECK(absent.errors == kSource + "/tests/data/backend/no-such-folder" + images);
+  const End empty = end_of(run + set_path, folder);
+  CHECK(empty.code == 2);
+  CHECK(empty.errors == path + images);
+  write_mnist(folder.path, 20);
+  const auto one = measured(set_path, folder, "tiny-resnet.yaml");
+  const auto two =
+      measured("--ranks 2 --set 'parallel={data: 2}'" + set_path, folder, "tiny-resnet.yaml");
+  const auto expected = one.at("losses").get<std::vector<double>>();
+  const auto losses = two.at("losses").get<std::vector<double>>();
+  REQUIRE(std::min(losses.size(), expected.size()) >= kLeastLosses);
+  for (std::size_t i = 0; i < kLeastLosses; ++i)
+    CHECK(losses[i] == Approx(expected[i]).margin(1e-4));
 }
 
 TEST_CASE("spans of a measured step start and end inside it, one for each op") {
@@ -138,6 +167,17 @@ TEST_CASE("what cannot be run is refused before any process starts") {
   CHECK(end.code == 2);
   CHECK(end.errors.find("error: ") != std::string::npos);
   CHECK(end_of(kBackend + " run", folder).code == 2);
+  const Job recorded = load_job(kSource + "/workloads/interleaved-teaching.yaml");
+  REQUIRE(write_chakra(build_plan(recorded), build_cluster(recorded.cluster, recorded.gpus),
+                       (folder.path / "step").string()) == "");
+  const std::string of_recorded = (folder.path / "recorded.yaml").string();
+  write_text(of_recorded, "chakra: step\ncluster: " + kSource +
+                              "/topologies/clusters/cpu-cluster.yaml\ngpus: 4\n");
+  const End refused = end_of(kBackend + " run " + of_recorded, folder);
+  CHECK(refused.code == 2);
+  CHECK(refused.errors == of_recorded +
+                              ": error: a recorded step has times but no tensors: it can be "
+                              "simulated, not run\n");
   CHECK(end_of(kBackend + " run no-such-file.yaml", folder).code == 2);
 }
 

@@ -58,6 +58,47 @@ TEST_CASE("buckets: the first limit counts once") {
   CHECK(ddp_buckets(sizes, Bytes(30), Bytes(10)) == Buckets{{0, 1, 2}, {3}, {4}, {5}, {6}, {7}});
 }
 
+TEST_CASE("buckets: a tensor that is to be alone closes the open bucket and its own") {
+  const std::vector<Bytes> sizes(5, Bytes(10));
+  CHECK(ddp_buckets(sizes, Bytes(1e12), Bytes(1e12), 2) == Buckets{{0, 1}, {2}, {3, 4}});
+  CHECK(ddp_buckets(sizes, Bytes(1e12), Bytes(1e12), 0) == Buckets{{0}, {1, 2, 3, 4}});
+  CHECK(ddp_buckets(sizes, Bytes(1e12), Bytes(1e12), 4) == Buckets{{0, 1, 2, 3}, {4}});
+  CHECK(ddp_buckets(sizes, Bytes(20), Bytes(20), 2) == Buckets{{0, 1}, {2}, {3, 4}});
+  CHECK(ddp_buckets(sizes, Bytes(10), Bytes(10), 2) == Buckets{{0}, {1}, {2}, {3}, {4}});
+}
+
+// Block of hidden 8: 12 h^2 + 13 h = 872 parameters; 32 * 8 = 256 words, 8 * 8 = 64 positions, norm
+// 16. Two bytes each. Both ends have to divide the words alike to add up their shards.
+TEST_CASE("buckets: tied words on two pipeline ranks have their own where shards are kept") {
+  const auto bytes_of_ends = [](int zero_stage) {
+    Job job = job_of(gpt(8, 2, 2, 32, 8), {.data = 2, .pipeline = 2, .zero_stage = zero_stage}, 2);
+    job.batch.sequence = 8;
+    std::vector<std::vector<double>> ends;
+    for (const Program& program : build_plan(job).programs) {
+      ends.emplace_back();
+      int reductions = 0, embedding = 0;
+      for (int i = 0; i < int(program.ops.size()); ++i) {
+        const Op& op = program.ops[std::size_t(i)];
+        if (is_collective(op, Purpose::EmbeddingReduction)) embedding = i;
+        if (!is_collective(op, Purpose::GradientReduction)) continue;
+        reductions = i;
+        ends.back().push_back(op.bytes.value);
+      }
+      CHECK(reductions < embedding);  // on one stream, so in this order
+    }
+    return ends;
+  };
+  const std::vector<std::vector<double>> together = {{2384}, {2288}};
+  const std::vector<std::vector<double>> alone = {{1872, 512}, {512, 1776}};
+  CHECK(bytes_of_ends(0) == together);
+  CHECK(bytes_of_ends(1) == alone);
+  // Stages 2 and 3 reduce after each of the two micro-batches.
+  CHECK(bytes_of_ends(2) ==
+        std::vector<std::vector<double>>{{1872, 512, 1872, 512}, {512, 1776, 512, 1776}});
+  CHECK(bytes_of_ends(3) == std::vector<std::vector<double>>{{1744, 128, 512, 1744, 128, 512},
+                                                             {512, 32, 1744, 512, 32, 1744}});
+}
+
 TEST_CASE("buckets: ResNet-50 in fp32 with the defaults of DDP") {
   const std::vector<Bytes> sizes = reversed_tensor_bytes(resnet_50(), 4);
   CHECK(sizes.size() == 161);  // 3 stem, 16 blocks of 9, 4 shortcuts of 3, 2 classifier

@@ -379,6 +379,7 @@ namespace {
 struct ReadyTensor {
   int layer = 0;
   double bytes = 0;
+  bool is_alone = false;  // tied words, whose shards are added up between two pipeline ranks
 };
 std::vector<ReadyTensor> ready_tensors(const Job& job, int first_layer, int end_layer,
                                        bool has_tied_copy) {
@@ -389,7 +390,9 @@ std::vector<ReadyTensor> ready_tensors(const Job& job, int first_layer, int end_
     for (auto tensor = tensors.rbegin(); tensor != tensors.rend(); ++tensor) {
       if (has_tied_copy && layer > 0 && tensor->name == "embedding.words") continue;
       const double numel = double(tensor->numel) / (tensor->split ? job.parallel.tensor : 1);
-      list.push_back({layer, numel * bytes_of(job.precision.gradients)});
+      const bool is_alone = !has_tied_copy && job.model.tied_embeddings() &&
+                            job.parallel.zero_stage > 0 && tensor->name == "embedding.words";
+      list.push_back({layer, numel * bytes_of(job.precision.gradients), is_alone});
     }
   }
   return list;
@@ -399,18 +402,24 @@ struct Bucket {
   double bytes = 0;
   int lowest_layer = 0;
 };
-// A bucket closes when it has reached its limit; FSDP has one for each layer.
+// A bucket closes when it has reached its limit; FSDP has one for each layer. A tensor that is to
+// be alone closes the open one and its own.
 std::vector<Bucket> expected_buckets(const Job& job, const std::vector<ReadyTensor>& tensors) {
   std::vector<Bucket> buckets;
   double limit = job.data_parallel.first_bucket.value;
-  bool is_open = false;
+  bool is_open = false, after_alone = false;
   for (const ReadyTensor& tensor : tensors) {
     const bool new_layer = !buckets.empty() && buckets.back().lowest_layer != tensor.layer;
-    if (job.parallel.zero_stage == 3 ? new_layer || buckets.empty() : !is_open)
+    const bool opens =
+        job.parallel.zero_stage == 3 ? new_layer || buckets.empty() || after_alone : !is_open;
+    if (opens || tensor.is_alone) {
+      if (is_open && !buckets.empty()) limit = job.data_parallel.bucket.value;
       buckets.emplace_back();
+    }
     buckets.back().bytes += tensor.bytes;
     buckets.back().lowest_layer = tensor.layer;
-    is_open = buckets.back().bytes < limit;
+    after_alone = tensor.is_alone;
+    is_open = !tensor.is_alone && buckets.back().bytes < limit;
     if (!is_open) limit = job.data_parallel.bucket.value;
   }
   return buckets;
