@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "backend/backend_error.hpp"
@@ -47,6 +49,20 @@ int fail(const std::string& why) {
   return kFailed;
 }
 
+// Throws ConfigError.
+void refuse_simulated_only(const std::string& file, const Job& job) {
+  const auto is_set = [&](std::string_view parameter) {
+    return job.model.parameters.has(parameter) && job.model.parameters.number(parameter) != 0;
+  };
+  const std::pair<bool, std::string_view> all[] = {
+      {job.model.has_experts(), "a mixture of experts"},
+      {job.parallel.context > 1, "context parallelism"},
+      {is_set("kv_rank"), "latent attention"},
+      {is_set("qk_norm"), "a norm of queries and keys"}};
+  for (const auto& [simulated, what] : all)
+    if (simulated) throw ConfigError(fmt::format("{}: error: {} is simulated only", file, what));
+}
+
 Job loaded(const Options& options) {
   std::vector<std::string> overrides = options.overrides;
   if (options.ranks > 0) overrides.push_back(fmt::format("gpus={}", options.ranks));
@@ -56,6 +72,7 @@ Job loaded(const Options& options) {
         fmt::format("{}: error: a recorded step has times but no tensors: it can be "
                     "simulated, not run",
                     options.job));
+  refuse_simulated_only(options.job, job);
   if (job.compute == ComputeMode::Real) {
     if (const std::string complaint = run_complaint(job); !complaint.empty())
       throw ConfigError(fmt::format("{}: error: {}", options.job, complaint));
@@ -180,6 +197,7 @@ int run_calibrate(const CalibrateOptions& options, std::vector<std::string> comm
   int ranks = 1;
   for (const std::string& file : options.jobs) {
     jobs.push_back(load_job(file, options.overrides));
+    refuse_simulated_only(file, jobs.back());
     ranks = std::max(ranks, jobs.back().gpus);
     if (const std::string complaint = run_complaint(jobs.back()); !complaint.empty())
       throw ConfigError(fmt::format("{}: error: {}", file, complaint));

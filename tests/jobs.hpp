@@ -16,7 +16,7 @@ inline Job job_of(Model model, const Parallelism& parallel, int micro_batches = 
   Job job;
   job.model = std::move(model);
   job.parallel = parallel;
-  job.gpus = parallel.data * parallel.tensor * parallel.pipeline;
+  job.gpus = parallel.replicas() * parallel.tensor * parallel.pipeline;
   job.batch.global = micro_batches * parallel.data;
   job.data_parallel.no_sync = parallel.zero_stage < 2;
   job.layers_per_stage = split_layers(job.model, job.stages());

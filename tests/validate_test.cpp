@@ -215,11 +215,43 @@ TEST_CASE("Hagemann: Llama shape, ZeRO-1, the kernel of the row") {
   CHECK(job_for("11_hagemann_parallel_layouts", "0073").attention == AttentionKernel::Eager);
 }
 
+TEST_CASE("Mixtral: 8 experts of 2 over 8 of 16 data ranks") {
+  const Job job = job_for("03_megatron_lm_repo", "0021");
+  CHECK(job.model.parameter_count() == 46702792704);
+  CHECK(job.parallel.data == 16);
+  CHECK(job.parallel.pipeline == 4);
+  CHECK(job.parallel.virtual_stages == 8);
+  CHECK(job.parallel.expert == 8);
+  CHECK(job.parallel.ranks_of_expert() == 1);
+}
+
+TEST_CASE("Grok: experts and shared samples; who splits an expert is assumed unless it is stated") {
+  // 4 x 8 x 8 x 2 = 512 ranks; a stage has 4 x 8 x 2 = 64 = 8 experts x 4 ranks x 2 copies.
+  const Job job = job_for("08_dgxc_benchmarking", "0102");
+  CHECK(job.parallel.data == 8);
+  CHECK(job.parallel.context == 2);
+  CHECK(job.parallel.context_parallel == ContextParallel::Ring);
+  CHECK(job.parallel.expert == 8);
+  CHECK(job.parallel.ranks_of_expert() == 4);
+  CHECK(job_for("08_dgxc_benchmarking", "0378").parallel.ranks_of_expert() == 1);
+  const auto assumed = mapped_row(row_named("08_dgxc_benchmarking", "0102"), rules()).assumed;
+  for (const char* what : {"every expert gets the same number of tokens", "etp 4",
+                           "context parallel ring"})
+    CHECK(std::count(assumed.begin(), assumed.end(), what) == 1);
+}
+
+TEST_CASE("SimuMax: context parallelism by all-to-all") {
+  const Job job = job_for("22_simumax_b200", "0037");
+  CHECK(job.parallel.context == 4);
+  CHECK(job.parallel.context_parallel == ContextParallel::Ulysses);
+}
+
 TEST_CASE("rows that state too little are refused with a reason") {
   CHECK(refusal_of("01_korthikanti_2022", "0017") == "not a measurement");
-  CHECK(refusal_of("06_megatron_bridge", "0019") == "mixture of experts");
+  CHECK(refusal_of("06_megatron_bridge", "0019") == "no profile of the GPU");
   CHECK(refusal_of("07_nemo_older", "0001") == "no efficiency curves of this number format");
-  CHECK(refusal_of("07_nemo_older", "0011") == "context parallelism");
+  CHECK(refusal_of("07_nemo_older", "0011") == "no efficiency curves of this number format");
+  CHECK(refusal_of("15_moe_parallel_folding", "0004") == "only an MFU is published");
   CHECK(refusal_of("08_dgxc_benchmarking", "0001") == "a model cut to a few layers");
   CHECK(refusal_of("19_oneflow_libai_dlperf", "0001") == "no GPU stated");
   CHECK(refusal_of("23_sailor", "0001") == "no profile of the GPU");

@@ -65,8 +65,8 @@ std::set<std::int64_t> sizes_of(const std::vector<Job>& jobs, const Kind& wanted
         if (op.kind == OpKind::Collective) add(op.group.kind, op.collective, op.bytes);
     for (const Block& block : plan.blocks)
       for (const BlockPiece& piece : block)
-        if (const auto* collective = std::get_if<TensorCollective>(&piece.piece.what))
-          add(GroupKind::Tensor, collective->kind, collective->size);
+        if (const auto* collective = std::get_if<LayerCollective>(&piece.piece.what))
+          add(group_kind(collective->group), collective->kind, collective->size);
   }
   return sizes;
 }

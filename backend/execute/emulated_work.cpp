@@ -49,7 +49,7 @@ class EmulatedWork : public RankWork {
     ComputeParts parts;
     double now = monotonic_seconds();
     for (std::size_t i = 0; i < block.size(); ++i) {
-      if (const auto* collective = std::get_if<TensorCollective>(&block[i].piece.what)) {
+      if (const auto* collective = std::get_if<LayerCollective>(&block[i].piece.what)) {
         const double kernel_end =
             collective->overlaps_next ? now + seconds(block[++i], parts) : now;
         if (Group* group = groups_.tensor())

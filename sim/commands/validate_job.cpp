@@ -40,8 +40,10 @@ class Mapping {
   std::string cluster();
   std::string model();
   std::string transformer(const Rule& rule);
+  std::string experts();
   std::string stage_layers();
   std::string parallel();
+  std::string parallel_of_layers();
   std::string precision();
   std::string execution();
 
@@ -57,7 +59,8 @@ class Mapping {
   const Rules& rules_;
   const Rule* framework_ = nullptr;
   MappedRow result_;
-  long long gpus_ = 0, tensor_ = 1, pipeline_ = 1, data_ = 1, chunks_ = 1, micro_ = 1, batch_ = 0;
+  long long gpus_ = 0, tensor_ = 1, pipeline_ = 1, data_ = 1, context_ = 1, chunks_ = 1, micro_ = 1,
+            batch_ = 0;
   long long blocks_ = 0;
   bool is_images_ = false;
   std::string schedule_, type_;
@@ -93,8 +96,6 @@ void Mapping::check_usable() const {
   if (const Rule* flag = rules_.find("flags", flags)) refuse((*flag)["reason"], flags);
   const std::string notes = row_.text("notes");
   if (const Rule* note = rules_.find("notes", notes)) refuse((*note)["reason"]);
-  if (!row_.text("experts").empty()) refuse("mixture of experts", row_.text("model"));
-  if (row_.count("cp").value_or(1) > 1) refuse("context parallelism", "cp " + row_.text("cp"));
   if (status == "OOM" || published_time(row_) || published_memory(row_)) return;
   if (contains(notes, "inverted from MFU")) refuse("only an MFU is published");
   if (!row_.text("samples_per_s").empty() || !row_.text("tokens_per_s_per_gpu").empty())
@@ -113,15 +114,17 @@ void Mapping::read_sizes() {
   gpus_ = size("gpus");
   tensor_ = size("tp");
   pipeline_ = size("pp");
+  context_ = row_.count("cp").value_or(1);
+  const long long others = tensor_ * pipeline_ * context_;
   if (const auto data = row_.count("dp"))
     data_ = *data;
-  else if (gpus_ % (tensor_ * pipeline_) == 0)
-    data_ = gpus_ / (tensor_ * pipeline_);
+  else if (gpus_ % others == 0)
+    data_ = gpus_ / others;
   else
     refuse("parallel sizes that do not multiply");
-  if (data_ * tensor_ * pipeline_ != gpus_)
+  if (data_ * others != gpus_)
     refuse("parallel sizes that do not multiply",
-           fmt::format("{} x {} x {} is not {}", data_, tensor_, pipeline_, gpus_));
+           fmt::format("{} x {} x {} x {} is not {}", data_, context_, tensor_, pipeline_, gpus_));
   const auto batch = published_batch(row_), micro = row_.count("mbs");
   const auto steps = row_.count("grad_accum");
   if (!batch) refuse("sizes not stated", "gbs");
@@ -195,6 +198,8 @@ std::string Mapping::transformer(const Rule& rule) {
   const long long key_heads = row_.count("kv_heads").value_or(heads);
   const long long head = row_.count("head_dim").value_or(hidden / heads);
   long long ffn = row_.count("ffn").value_or(4 * hidden);
+  if (const std::string of_dense_blocks = rule["ffn"]; !of_dense_blocks.empty())
+    ffn = std::stoll(of_dense_blocks);
   std::string family = rule["family"];
   // A GPT whose shape says that it is of the later kind.
   const bool is_later = key_heads != heads || head * heads != hidden || ffn % (4 * hidden) != 0;
@@ -210,7 +215,14 @@ std::string Mapping::transformer(const Rule& rule) {
   if (family == "llama") text += fmt::format(", kv_heads: {}, head_size: {}", key_heads, head);
   if (family != "llama") text += fmt::format(", max_sequence: {}", size("seq_len"));
   if (!rule["extra"].empty()) text += ", " + rule["extra"];
-  return text + "}\n";
+  return text + experts() + "}\n";
+}
+
+std::string Mapping::experts() {
+  const auto experts = row_.count("experts");
+  if (!experts) return "";
+  assume("every expert gets the same number of tokens");
+  return fmt::format(", experts: {}, experts_per_token: {}", *experts, size("topk"));
 }
 
 std::string Mapping::model() {
@@ -255,6 +267,24 @@ std::string Mapping::stage_layers() {
   return fmt::format(", layers_per_stage: [{}]", fmt::join(layers, ", "));
 }
 
+// How layers are shared besides by tensor parallelism.
+std::string Mapping::parallel_of_layers() {
+  std::string text;
+  if (context_ > 1) {
+    const bool exchanges_heads = contains(row_.text("notes"), "CP uses all-to-all");
+    if (!exchanges_heads) assume("context parallel ring");
+    text += fmt::format(", context: {}, context_parallel: {}", context_,
+                        exchanges_heads ? "ulysses" : "ring");
+  }
+  if (!row_.count("experts")) return text;
+  const long long expert = size_or("ep", 1), stage = tensor_ * data_ * context_;
+  // Megatron-LM splits experts as the other weights unless it is told otherwise.
+  const bool is_default_possible = stage % (expert * tensor_) == 0;
+  const long long split = tensor_ == 1 ? row_.count("etp").value_or(1)
+                                       : size_or("etp", is_default_possible ? tensor_ : 1);
+  return text + fmt::format(", expert: {}, expert_tensor: {}", expert, split);
+}
+
 std::string Mapping::parallel() {
   schedule_ = "";
   if (pipeline_ > 1) {
@@ -272,7 +302,7 @@ std::string Mapping::parallel() {
   std::string text =
       fmt::format("parallel: {{data: {}, tensor: {}, pipeline: {}", data_, tensor_, pipeline_);
   if (chunks_ > 1) text += fmt::format(", virtual_stages: {}", chunks_);
-  text += stage_layers();
+  text += stage_layers() + parallel_of_layers();
   std::string sequence = row_.text("seq_parallel");
   if (sequence.empty() && tensor_ > 1) {
     sequence = (*framework_)["sequence_parallel"] == "true" ? "yes" : "no";
@@ -282,7 +312,7 @@ std::string Mapping::parallel() {
   std::string zero = row_.text("zero_stage");
   if (zero.empty()) {
     zero = (*framework_)["zero_stage"];
-    if (data_ > 1) assume("zero stage " + zero);
+    if (data_ * context_ > 1) assume("zero stage " + zero);
   }
   if (zero == "2" && (*framework_)["fsdp"] == "true")
     return text + ", zero_stage: 3, fsdp: {reshard_after_forward: false}}\n";

@@ -19,13 +19,13 @@ struct BlockCosts {
 void add_pieces(const std::vector<Piece>& pieces, BlockCosts& costs) {
   for (const Piece& piece : pieces) {
     if (const auto* work = std::get_if<Work>(&piece.what)) costs.kernels += work->kernels;
-    if (const auto* collective = std::get_if<TensorCollective>(&piece.what))
+    if (const auto* collective = std::get_if<LayerCollective>(&piece.what))
       costs.tensor_bytes += collective->size.value;
   }
 }
 
 BlockCosts costs_of(const Job& job, int layer) {
-  const LayerWork work = job.model.family->work(job.model, layer, job.slice());
+  const LayerWork work = layer_work(job.model, layer, job.slice());
   BlockCosts costs;
   costs.flops = (work.forward_flops + work.backward_flops).value;
   const bool is_block = job.model.layers[std::size_t(layer)].kind == LayerKind::Block;
@@ -49,7 +49,7 @@ double peak_of(const Job& job) {
 double least_seconds(const Job& job) {
   double flops = 0;
   for (std::size_t layer = 0; layer < job.model.layers.size(); ++layer) {
-    const LayerWork work = job.model.family->work(job.model, int(layer), job.slice());
+    const LayerWork work = layer_work(job.model, int(layer), job.slice());
     flops += (work.forward_flops + work.backward_flops - work.causal_saving).value;
   }
   return flops * job.micro_batches() * job.parallel.data / peak_of(job);
@@ -63,17 +63,19 @@ NullTerms null_terms(const Job& job) {
     sum.flops += costs.flops;
     sum.tensor_bytes += costs.tensor_bytes;
     sum.kernels += costs.kernels;
-    parameters += double(job.model.layers[layer].parameters_per_rank(job.parallel.tensor));
+    parameters += double(job.model.layers[layer].parameters_per_rank(job.parallel.tensor,
+                                                                     job.parallel.expert_ranks()));
   }
-  if (job.model.layers.size() > 1)
-    message = job.model.family->work(job.model, 1, job.slice()).output.value;
+  if (job.model.layers.size() > 1) message = layer_work(job.model, 1, job.slice()).output.value;
   const double t = job.parallel.tensor, p = job.parallel.pipeline, d = job.parallel.data;
+  const double replicas = job.parallel.replicas();
   const double v = job.parallel.virtual_stages, m = job.micro_batches();
   const double bubble = 1 + (p - 1) / (v * m);
   return {sum.flops * m * d * bubble / peak_of(job),
           sum.tensor_bytes * (t - 1) / t * m * bubble / p / kTensorRate,
           p > 1 ? 2 * message * m * v / kNetworkRate : 0,
-          parameters / p * bytes_of(job.precision.gradients) * 2 * (d - 1) / d / kNetworkRate,
+          parameters / p * bytes_of(job.precision.gradients) * 2 * (replicas - 1) / replicas /
+              kNetworkRate,
           sum.kernels * m * bubble / p * kKernelSeconds};
 }
 

@@ -14,20 +14,29 @@ namespace {
 // Actions of one device; the plan of a larger job would not fit in memory.
 constexpr std::int64_t kMostActions = 10'000'000;
 
+// "data 8", or with the ranks that share a sample.
+std::string replicas(const Parallelism& parallel) {
+  if (parallel.context == 1) return fmt::format("data {}", parallel.data);
+  return fmt::format("data {} x context {}", parallel.data, parallel.context);
+}
+
 void check_ranks(const YamlMap& map, const Job& job) {
   const Parallelism& parallel = job.parallel;
-  const std::int64_t product = std::int64_t{parallel.data} * parallel.tensor * parallel.pipeline;
+  std::int64_t product = 1;
+  for (const int size : {parallel.data, parallel.context, parallel.tensor, parallel.pipeline})
+    product = std::min(product * size, std::int64_t{1} << 40);  // no overflow
   if (product != job.gpus)
     place(map, {"parallel"})
-        .fail(fmt::format("data {} x tensor {} x pipeline {} = {} ranks, but gpus is {}",
-                          parallel.data, parallel.tensor, parallel.pipeline, product, job.gpus));
+        .fail(fmt::format("{} x tensor {} x pipeline {} = {} ranks, but gpus is {}",
+                          replicas(parallel), parallel.tensor, parallel.pipeline, product,
+                          job.gpus));
   if (parallel.shard_ranks == 1)
     place(map, {"parallel", "fsdp", "shard"})
         .fail("a shard of 1 rank divides nothing: that is data parallelism, zero_stage 0");
-  if (parallel.shard_ranks > 0 && parallel.data % parallel.shard_ranks != 0)
+  if (parallel.shard_ranks > 0 && parallel.replicas() % parallel.shard_ranks != 0)
     place(map, {"parallel", "fsdp", "shard"})
         .fail(fmt::format("{} ranks to a shard do not divide the {} data-parallel ranks",
-                          parallel.shard_ranks, parallel.data));
+                          parallel.shard_ranks, parallel.replicas()));
   for (std::size_t i = 0; i < job.stragglers.size(); ++i)
     if (job.stragglers[i].rank >= job.gpus)
       place(map, {"stragglers"})
@@ -164,16 +173,52 @@ void check_data(const YamlMap& map, const Job& job) {
   if (!why.empty()) place(map, {"data", "format"}).fail(why);
 }
 
+void check_experts(const YamlMap& map, const Job& job) {
+  const Parallelism& parallel = job.parallel;
+  if (!parallel.folds_experts()) return;
+  const YamlValue at = place(map, {"parallel", parallel.expert > 1 ? "expert" : "expert_tensor"});
+  if (!job.model.has_experts())
+    at.fail(fmt::format("the model '{}' has no experts to divide", job.model.name));
+  const std::int64_t ranks = std::int64_t{parallel.tensor} * parallel.replicas();
+  const std::int64_t parts = std::int64_t{parallel.expert} * parallel.ranks_of_expert();
+  if (ranks % parts != 0)
+    at.fail(
+        fmt::format("expert {} x expert_tensor {} = {} do not divide the {} ranks of a pipeline "
+                    "stage, tensor {} x {}",
+                    parallel.expert, parallel.ranks_of_expert(), parts, ranks, parallel.tensor,
+                    replicas(parallel)));
+  if (parallel.zero_stage == 3)
+    place(map, {"parallel", "zero_stage"})
+        .fail(
+            "experts that are laid out otherwise than the other weights need zero_stage 0, 1 "
+            "or 2");
+}
+
+void check_context(const YamlMap& map, const Job& job) {
+  if (job.parallel.context > 1 && !job.model.family->has_context_parallelism)
+    place(map, {"parallel", "context"})
+        .fail(fmt::format("models of the family '{}' have no context parallelism",
+                          job.model.family->name));
+}
+
+// Places the complaint at the first kind of parallelism without which there is none.
 void check_slice(const YamlMap& map, const Job& job) {
   const Slice slice = job.slice();
-  const std::string why = job.model.family->slice_limits(job.model, slice);
+  const auto complaint = [&](const Slice& of) {
+    return job.model.family->slice_limits(job.model, of);
+  };
+  const std::string why = complaint(slice);
   if (why.empty()) return;
   Slice whole = slice;
+  whole.context = 1;
+  if (complaint(whole).empty()) place(map, {"parallel", "context"}).fail(why);
+  whole.expert = 1;
+  if (complaint(whole).empty()) place(map, {"parallel", "expert"}).fail(why);
+  whole.expert_tensor = 1;
+  if (complaint(whole).empty()) place(map, {"parallel", "expert_tensor"}).fail(why);
   whole.tensor = 1;
-  const bool is_tensor = job.model.family->slice_limits(job.model, whole).empty();
-  place(map, is_tensor ? std::initializer_list<std::string_view>{"parallel", "tensor"}
-                       : std::initializer_list<std::string_view>{"batch", "sequence"})
-      .fail(why);
+  if (complaint(whole).empty()) place(map, {"parallel", "tensor"}).fail(why);
+  place(map, {"batch", "sequence"}).fail(why);
 }
 
 }  // namespace
@@ -192,6 +237,8 @@ void check_job(const YamlMap& map, Job& job) {
   check_batch(map, job);
   check_schedule_limits(map, job);
   resolve_layers(map, job);
+  check_context(map, job);
+  check_experts(map, job);
   check_slice(map, job);
   check_data(map, job);
   if (has_schedule_file(map))

@@ -45,6 +45,11 @@ void read_parallel(YamlMap map, Job& job) {
   read_size("data", parallel.data);
   read_size("tensor", parallel.tensor);
   read_size("pipeline", parallel.pipeline);
+  read_size("context", parallel.context);
+  if (const auto value = map.find("context_parallel"))
+    parallel.context_parallel = value->one_of<ContextParallel>(kContextParallelNames);
+  read_size("expert", parallel.expert);
+  read_size("expert_tensor", parallel.expert_tensor);
   read_size("virtual_stages", parallel.virtual_stages);
   if (const auto value = map.find("sequence_parallel")) parallel.sequence_parallel = value->flag();
   if (const auto value = map.find("zero_stage")) parallel.zero_stage = int(value->integer(0, 3));

@@ -33,8 +33,8 @@ void Communicators::collect_uses() {
       }
   for (const Block& block : plan_.blocks)
     for (const BlockPiece& piece : block)
-      if (const auto* collective = std::get_if<TensorCollective>(&piece.piece.what))
-        distinct.insert({GroupKind::Tensor, collective->kind, collective->size});
+      if (const auto* collective = std::get_if<LayerCollective>(&piece.piece.what))
+        distinct.insert({group_kind(collective->group), collective->kind, collective->size});
   for (const CollectiveUse& use : distinct) {
     use_index_[use] = int(uses.size());
     uses.push_back(use);

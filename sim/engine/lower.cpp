@@ -60,11 +60,11 @@ std::vector<Segment> lower(const Block& block, DType type, const GpuSpec& gpu, d
   bool beside = false;  // the last segment waits for the kernel that runs beside its collective
   for (std::size_t i = 0; i < block.size(); ++i) {
     const BlockPiece& piece = block[i];
-    if (const auto* collective = std::get_if<TensorCollective>(&piece.piece.what)) {
-      segments.push_back(
-          {.use = communicators.use_index({GroupKind::Tensor, collective->kind, collective->size}),
-           .host = host.collective,
-           .late = host.collective});
+    if (const auto* collective = std::get_if<LayerCollective>(&piece.piece.what)) {
+      segments.push_back({.use = communicators.use_index(
+                              {group_kind(collective->group), collective->kind, collective->size}),
+                          .host = host.collective,
+                          .late = host.collective});
       open = beside = collective->overlaps_next;
       continue;
     }

@@ -39,6 +39,11 @@ bool exclusive(const Communicators& communicators, const Communicator& a, const 
                      [&](int rank) { return communicators.contains(b, rank); });
 }
 
+bool is_layer_group(GroupName name) {
+  return name == GroupKind::Tensor || name == GroupKind::Context || name == GroupKind::Expert ||
+         name == GroupKind::ExpertTensor;
+}
+
 // Communicators whose collectives can be part of one merged span: nobody else uses their links at
 // the same time, and their members do the same at the same time.
 std::vector<bool> private_lockstep(const Cluster& cluster, const Communicators& communicators,
@@ -55,7 +60,7 @@ std::vector<bool> private_lockstep(const Cluster& cluster, const Communicators& 
   std::vector<bool> result;
   for (const Communicator& communicator : communicators.all) {
     const auto& type = communicators.types[std::size_t(communicator.type)];
-    bool good = !type.pair && type.group == GroupKind::Tensor;
+    bool good = !type.pair && is_layer_group(type.group);
     const auto class_of = [&](int rank) { return alike.rank_class[std::size_t(rank)]; };
     for (const int member : communicator.members)
       good = good && class_of(member) == class_of(communicator.members.front());

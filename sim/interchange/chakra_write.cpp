@@ -156,13 +156,13 @@ class RankNodes {
       kernels = {};
     };
     for (const BlockPiece& piece : plan_.blocks[std::size_t(what.block)]) {
-      if (const auto* collective = std::get_if<TensorCollective>(&piece.piece.what)) {
-        if (plan_.grid.tensor == 1) continue;
+      if (const auto* collective = std::get_if<LayerCollective>(&piece.piece.what)) {
+        const GroupKind group = group_kind(collective->group);
+        if (plan_.grid.members(group, rank_).size() == 1) continue;
         close();
         if (beside > 0) append(op, {std::exchange(beside, 0)});
         const std::string name = op_name(what) + " " + std::string(piece.piece.name);
-        const std::uint64_t id =
-            add_collective(name, GroupKind::Tensor, collective->kind, collective->size);
+        const std::uint64_t id = add_collective(name, group, collective->kind, collective->size);
         if (collective->overlaps_next)
           beside = id;
         else

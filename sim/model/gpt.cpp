@@ -99,7 +99,8 @@ ModelFamily gpt_family() {
           .work = work,
           .slice_limits = slice_limits,
           .is_sequence = true,
-          .source = "Radford et al. 2019, GPT-2; Brown et al. 2020, arXiv:2005.14165; Megatron-LM"};
+          .source = "Radford et al. 2019, GPT-2; Brown et al. 2020, arXiv:2005.14165; Megatron-LM",
+          .has_context_parallelism = true};
 }
 
 }  // namespace windtunnel

@@ -2,7 +2,13 @@
 // biases, no dropout. Projections of one input are one GEMM and one tensor (Q with K and V, gate
 // with up), as in Megatron-LM. Parameters: l (h a d + 2 h g d + a d h + 3 h f + 2 h) + h + 2 V h,
 // or + V h with a tied head.
+// With `experts` (Mixtral, Qwen3 MoE) blocks have a mixture of them in place of the MLP: 3 h f is
+// then 3 h f_e E + h E + 3 h f_s. The first `dense_layers` keep their MLP, and of the others all
+// but every `expert_interval`-th.
+// With `kv_rank` (DeepSeek-V3) attention is latent: `head_size` is then that of queries and keys,
+// `rope_size` of it with positions.
 #include "model/families.hpp"
+#include "model/moe.hpp"
 #include "model/transformer.hpp"
 
 namespace windtunnel {
@@ -17,11 +23,32 @@ constexpr ParameterSpec kParameters[] = {
     {"ffn"},
     {"vocab"},
     {"tied_embeddings", ParameterKind::Flag, false, 0},
+    {"qk_norm", ParameterKind::Flag, false, 0},   // RMSNorm of each head's query and key
+    {"experts", ParameterKind::Count, false, 0},  // absent: dense MLPs only
+    {"experts_per_token", ParameterKind::Count, false, 0},
+    {"expert_ffn", ParameterKind::Count, false, 0},  // absent: ffn
+    {"shared_expert_ffn", ParameterKind::Count, false, 0},
+    {"capacity_factor", ParameterKind::Ratio, false, 0},  // absent: no token is dropped
+    {"dense_layers", ParameterKind::Count, false, 0},
+    {"expert_interval", ParameterKind::Count, false, 1},
+    {"kv_rank", ParameterKind::Count, false, 0},  // absent: no latent attention
+    {"query_rank", ParameterKind::Count, false, 0},
+    {"rope_size", ParameterKind::Count, false, 0},
+    {"value_size", ParameterKind::Count, false, 0},
 };
 
-constexpr std::int64_t kWidestAttention = 1 << 22;
+constexpr std::string_view kExpertParameters[] = {
+    "experts_per_token", "expert_ffn", "shared_expert_ffn", "capacity_factor", "dense_layers"};
 
-BlockShape block_shape(const Parameters& parameters) {
+constexpr std::int64_t kWidestAttention = 1 << 22, kMostExperts = 1 << 14;
+
+bool has_experts(const Parameters& parameters, int block) {
+  if (parameters.count("experts") == 0 || block < parameters.count("dense_layers")) return false;
+  const std::int64_t interval = parameters.count("expert_interval");
+  return (block + 1) % interval == 0;
+}
+
+BlockShape block_shape(const Parameters& parameters, int block) {
   BlockShape shape;
   shape.hidden = parameters.count("hidden");
   shape.heads = parameters.count("heads");
@@ -32,7 +59,49 @@ BlockShape block_shape(const Parameters& parameters) {
   shape.causal = true;
   shape.rotary = true;
   shape.biased = false;
+  shape.qk_norm = parameters.flag("qk_norm");
+  shape.latent = {.kv_rank = parameters.count("kv_rank"),
+                  .query_rank = parameters.count("query_rank"),
+                  .rope = parameters.count("rope_size"),
+                  .value = parameters.count("value_size")};
+  if (!has_experts(parameters, block)) return shape;
+  shape.moe = {.experts = parameters.count("experts"),
+               .per_token = parameters.count("experts_per_token"),
+               .ffn = count_or(parameters, "expert_ffn", shape.ffn),
+               .shared_ffn = parameters.count("shared_expert_ffn"),
+               .capacity_factor = parameters.number("capacity_factor")};
   return shape;
+}
+
+std::string limits_of_experts(const Parameters& parameters) {
+  const std::int64_t experts = parameters.count("experts");
+  if (experts == 0) {
+    for (const std::string_view name : kExpertParameters)
+      if (parameters.number(name) != 0) return std::string(name) + " needs the key experts";
+    return {};
+  }
+  const std::int64_t per_token = parameters.count("experts_per_token");
+  if (per_token == 0) return "experts need the key experts_per_token";
+  if (per_token > experts)
+    return "experts_per_token " + std::to_string(per_token) + " is above experts " +
+           std::to_string(experts);
+  return most_limit("experts", experts, kMostExperts);
+}
+
+std::string limits_of_latent_attention(const Parameters& parameters) {
+  const bool is_latent = parameters.count("kv_rank") > 0;
+  for (const std::string_view name : {"query_rank", "rope_size", "value_size"})
+    if (!is_latent && parameters.count(name) > 0)
+      return std::string(name) + " needs the key kv_rank";
+  if (!is_latent) return {};
+  for (const std::string_view name : {"head_size", "rope_size", "value_size"})
+    if (parameters.count(name) == 0) return "kv_rank needs the key " + std::string(name);
+  if (parameters.count("rope_size") > parameters.count("head_size"))
+    return "rope_size is above head_size";
+  const std::int64_t heads = parameters.count("heads");
+  if (count_or(parameters, "kv_heads", heads) != heads || parameters.flag("qk_norm"))
+    return "latent attention has as many kv_heads as heads, and no qk_norm";
+  return {};
 }
 
 std::string limits(const Parameters& parameters) {
@@ -43,16 +112,18 @@ std::string limits(const Parameters& parameters) {
   std::string why =
       most_limit("heads * head_size", heads * parameters.count("head_size"), kWidestAttention);
   if (!why.empty()) return why;
-  return multiple_limit("heads", heads, "kv_heads", count_or(parameters, "kv_heads", heads));
+  why = multiple_limit("heads", heads, "kv_heads", count_or(parameters, "kv_heads", heads));
+  if (why.empty()) why = limits_of_latent_attention(parameters);
+  return why.empty() ? limits_of_experts(parameters) : why;
 }
 
 std::vector<Layer> layers(const Parameters& parameters) {
   const std::int64_t hidden = parameters.count("hidden");
   const Tensor words = {"embedding.words", parameters.count("vocab") * hidden, true};
   std::vector<Layer> list = {{"embedding", LayerKind::Embedding, {words}}};
-  const std::vector<Tensor> tensors = transformer_block_tensors(block_shape(parameters));
   for (int i = 0; i < parameters.count("layers"); ++i)
-    list.push_back({"block " + std::to_string(i), LayerKind::Block, tensors});
+    list.push_back({"block " + std::to_string(i), LayerKind::Block,
+                    transformer_block_tensors(block_shape(parameters, i))});
   const bool tied = parameters.flag("tied_embeddings");
   list.push_back(
       {"head",
@@ -68,7 +139,7 @@ LayerWork work(const Model& model, int layer, const Slice& slice) {
     case LayerKind::Embedding:
       return token_embedding(here, {.vocab = parameters.count("vocab")});
     case LayerKind::Block:
-      return transformer_block(here, block_shape(parameters), slice.recompute);
+      return transformer_block(here, block_shape(parameters, layer - 1), slice.recompute);
     case LayerKind::Head:
       return language_head(here, parameters.count("vocab"));
   }
@@ -76,8 +147,13 @@ LayerWork work(const Model& model, int layer, const Slice& slice) {
 }
 
 std::string slice_limits(const Model& model, const Slice& slice) {
-  const std::string why = block_slice_limits(block_shape(model.parameters), slice.sequence, slice);
-  return why.empty() ? vocabulary_limit(model.parameters.count("vocab"), slice.tensor) : why;
+  const Parameters& parameters = model.parameters;
+  for (int block = 0; block < parameters.count("layers"); ++block) {
+    const BlockShape shape = block_shape(parameters, block);
+    const std::string why = block_slice_limits(shape, slice.sequence, slice);
+    if (!why.empty()) return why;
+  }
+  return vocabulary_limit(parameters.count("vocab"), slice.tensor);
 }
 
 }  // namespace
@@ -90,7 +166,8 @@ ModelFamily llama_family() {
           .work = work,
           .slice_limits = slice_limits,
           .is_sequence = true,
-          .source = "Touvron et al. 2023, arXiv:2307.09288; Dubey et al. 2024, arXiv:2407.21783"};
+          .source = "Touvron et al. 2023, arXiv:2307.09288; Dubey et al. 2024, arXiv:2407.21783",
+          .has_context_parallelism = true};
 }
 
 }  // namespace windtunnel

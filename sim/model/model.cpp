@@ -24,13 +24,15 @@ std::int64_t Layer::parameters() const {
   return parameters_per_rank(1);
 }
 
-std::int64_t Layer::parameters_per_rank(int tensor_degree) const {
+std::int64_t Tensor::numel_per_rank(int tensor_degree, int expert_ranks) const {
+  const int ranks = experts > 0 ? expert_ranks : split ? tensor_degree : 1;
+  SIM_CHECK(numel % ranks == 0, "slice_limits let an uneven tensor pass: " + name);
+  return numel / ranks;
+}
+
+std::int64_t Layer::parameters_per_rank(int tensor_degree, int expert_ranks) const {
   std::int64_t numel = 0;
-  for (const Tensor& tensor : tensors) {
-    const int ranks = tensor.split ? tensor_degree : 1;
-    SIM_CHECK(tensor.numel % ranks == 0, "slice_limits let an uneven tensor pass: " + tensor.name);
-    numel += tensor.numel / ranks;
-  }
+  for (const Tensor& tensor : tensors) numel += tensor.numel_per_rank(tensor_degree, expert_ranks);
   return numel;
 }
 
@@ -40,8 +42,32 @@ std::int64_t Model::parameter_count() const {
   return numel;
 }
 
+std::int64_t Model::active_parameter_count() const {
+  std::int64_t numel = parameter_count();
+  for (const Layer& layer : layers)
+    for (const Tensor& tensor : layer.tensors)
+      if (tensor.experts > 0)
+        numel -= tensor.numel / tensor.experts * (tensor.experts - tensor.experts_per_token);
+  return numel;
+}
+
+bool Model::has_experts() const {
+  for (const Layer& layer : layers)
+    for (const Tensor& tensor : layer.tensors)
+      if (tensor.experts > 0) return true;
+  return false;
+}
+
 bool Model::tied_embeddings() const {
   return shared_numel(layers) > 0;
+}
+
+LayerWork layer_work(const Model& model, int layer, const Slice& slice) {
+  LayerWork work = model.family->work(model, layer, slice);
+  work.forward_flops = slice.context * work.forward_flops;
+  work.backward_flops = slice.context * work.backward_flops;
+  work.causal_saving = slice.context * work.causal_saving;
+  return work;
 }
 
 Model build_model(std::string name, const ModelFamily& family, Parameters parameters) {

@@ -39,10 +39,24 @@ enum class AttentionKernel { Eager, Unfused, Flash, Flash1 };
 inline constexpr std::array<std::string_view, 4> kAttentionKernelNames = {"eager", "unfused",
                                                                           "flash", "flash1"};
 
+// How attention sees the whole sequence where each of C ranks has a part of it. Ring: keys and
+// values go round while the blocks at hand are computed. AllGather: they are gathered before.
+// Ulysses: all-to-alls exchange the tokens of all heads for all tokens of some heads. Sources: Liu
+// et al. 2023, arXiv:2310.01889; Dubey et al. 2024, arXiv:2407.21783, section 3.3.2; Jacobs et al.
+// 2023, arXiv:2309.14509.
+enum class ContextParallel { Ring, AllGather, Ulysses };
+inline constexpr std::array<std::string_view, 3> kContextParallelNames = {"ring", "all_gather",
+                                                                          "ulysses"};
+
 struct Tensor {
   std::string name;
   std::int64_t numel = 0;
   bool split = false;  // divided by t under tensor parallelism; otherwise every rank has all of it
+  // Of routed experts, stacked: how many there are and how many of them a token passes. Divided by
+  // the ranks of expert x expert tensor parallelism and not by t. 0: no such tensor.
+  int experts = 0, experts_per_token = 0;
+
+  std::int64_t numel_per_rank(int tensor, int expert_ranks) const;
 };
 
 enum class LayerKind { Embedding, Block, Head };
@@ -51,7 +65,7 @@ struct Layer {
   LayerKind kind = LayerKind::Block;
   std::vector<Tensor> tensors;  // in registration order, as a framework lists its parameters
   std::int64_t parameters() const;
-  std::int64_t parameters_per_rank(int tensor) const;
+  std::int64_t parameters_per_rank(int tensor, int expert_ranks = 1) const;
 };
 
 // One micro-batch on one rank: what the work of a layer depends on besides the model.
@@ -65,21 +79,30 @@ struct Slice {
   Recompute recompute = Recompute::None;
   Kernels kernels = Kernels::Fused;
   const Software* software = &bare_software();
+  // Ranks over which routed experts are spread, and over which each expert's features are split.
+  int expert = 1, expert_tensor = 1;
+  // Ranks that share a sample: each has 1/context of its tokens, the first and the last ones alike,
+  // so that all have the same part of a causal square.
+  int context = 1;
+  ContextParallel context_parallel = ContextParallel::Ring;
   bool fuses_norms() const { return kernels == Kernels::Fused; }
 };
 
-// A collective of the tensor-parallel group inside a layer. Size as collectives/ counts it. With
-// `overlaps_next` it runs beside the compute piece that follows; both end before the piece after
-// that.
-struct TensorCollective {
+// Groups of ranks inside which a layer communicates.
+enum class LayerGroup { Tensor, Context, Expert, ExpertTensor };
+
+// A collective of a group inside a layer. Size as collectives/ counts it. With `overlaps_next` it
+// runs beside the compute piece that follows; both end before the piece after that.
+struct LayerCollective {
   CollectiveKind kind = CollectiveKind::AllReduce;
   Bytes size;
   bool overlaps_next = false;
+  LayerGroup group = LayerGroup::Tensor;
 };
 
 struct Piece {
   std::string_view name;  // static text
-  std::variant<Work, TensorCollective> what;
+  std::variant<Work, LayerCollective> what;
 };
 
 // The work of one layer for one micro-batch on one rank of the tensor-parallel group.
@@ -99,7 +122,8 @@ struct LayerWork {
   Bytes working;  // most that its backward pass has besides all of these: gradients on their way
                   // from one operation to the next, gathered inputs, a table's gradient
   Bytes output;   // what the next layer gets, on this rank: the pipeline's message
-  // For MFU: of the whole layer (all t ranks), matmuls and attention only, without recomputation.
+  // For MFU: of the whole layer (all t x context ranks), matmuls and attention only, without
+  // recomputation.
   Flops forward_flops;  // attention over the full s x s square
   Flops backward_flops;
   Flops causal_saving;  // what counting only the causal half takes off forward + backward; 0 if not
@@ -112,11 +136,13 @@ struct ModelFamily {
   std::span<const ParameterSpec> parameters;
   std::string (*limits)(const Parameters& parameters);  // why the dimensions do not fit, or empty
   std::vector<Layer> (*layers)(const Parameters& parameters);
+  // Its FLOPs for MFU are those of the slice's tokens: layer_work counts all of the samples'.
   LayerWork (*work)(const Model& model, int layer, const Slice& slice);
   // Why this slice is impossible (heads that t does not divide), or empty.
   std::string (*slice_limits)(const Model& model, const Slice& slice);
   bool is_sequence;  // trains on tokens (else on images or samples)
   std::string_view source;
+  bool has_context_parallelism = false;
 };
 std::span<const ModelFamily> model_families();
 const ModelFamily* find_model_family(std::string_view name);  // null if there is none
@@ -132,11 +158,11 @@ struct Model {
 
   // A tied head shares the embedding's tensor, which counts once.
   std::int64_t parameter_count() const;
-  bool tied_embeddings() const;  // first and last layer share a tensor
+  std::int64_t active_parameter_count() const;  // those that one token passes
+  bool has_experts() const;                     // routed ones
+  bool tied_embeddings() const;                 // first and last layer share a tensor
 };
 Model build_model(std::string name, const ModelFamily& family, Parameters parameters);
-inline LayerWork layer_work(const Model& model, int layer, const Slice& slice) {
-  return model.family->work(model, layer, slice);
-}
+LayerWork layer_work(const Model& model, int layer, const Slice& slice);
 
 }  // namespace windtunnel

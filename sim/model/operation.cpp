@@ -93,7 +93,7 @@ bool has_class(const Operation& op, OpClass wanted) {
 }
 
 bool is_reduce_scatter(const Piece& piece) {
-  const auto* collective = std::get_if<TensorCollective>(&piece.what);
+  const auto* collective = std::get_if<LayerCollective>(&piece.what);
   return collective && collective->kind == CollectiveKind::ReduceScatter;
 }
 

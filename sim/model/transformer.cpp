@@ -2,6 +2,10 @@
 
 #include <utility>
 
+#include "model/context_parallel.hpp"
+#include "model/latent_attention.hpp"
+#include "model/moe.hpp"
+
 namespace windtunnel {
 namespace {
 
@@ -20,22 +24,7 @@ Work elementwise_kernels(double bytes, int kernels) {
 
 Piece collective(std::string_view name, CollectiveKind kind, Bytes size,
                  bool overlaps_next = false) {
-  return {name, TensorCollective{kind, size, overlaps_next}};
-}
-
-// Gate and up enter, their product leaves: 3 e f forward. Backward reads dY, gate and up and writes
-// two gradients: 5 e f.
-// Eager: SiLU and the product apart, 2 + 3 forward, 4 + 2 (the product's other factor) + 3
-// backward, and what SiLU returned is kept too.
-Operation swiglu(const TransformerSlice& slice, std::int64_t ffn) {
-  const double bytes = slice.element * double(slice.tokens) * double(ffn) / slice.tensor;
-  const bool eager = slice.kernels != Kernels::Fused;
-  const int kept = slice.software->fused_gate && !eager ? 2 : 3;
-  Operation op = elementwise_operation(
-      "swiglu", elementwise_kernels((eager ? 5 : 3) * bytes, eager ? 2 : 1),
-      elementwise_kernels((eager ? 9 : 5) * bytes, eager ? 3 : 1), Bytes(kept * bytes));
-  op.working = Bytes(3 * bytes);
-  return op;
+  return {name, LayerCollective{kind, size, overlaps_next}};
 }
 
 Operation dropout(const TransformerSlice& slice, std::string_view name) {
@@ -105,8 +94,8 @@ Operation cross_entropy(const TransformerSlice& slice, std::int64_t vocab) {
 }
 
 Flops attention_square(const TransformerSlice& slice, const BlockShape& shape) {
-  return Flops(4.0 * double(slice.tokens) * double(slice.sequence) *
-               double(shape.heads * shape.head_size));
+  return Flops(2.0 * double(slice.tokens) * double(slice.sequence) *
+               double(shape.heads * (shape.head_size + shape.value_size())));
 }
 
 // FlashAttention-2 is about twice as fast as FlashAttention. Source: Dao 2023, arXiv:2307.08691,
@@ -114,21 +103,22 @@ Flops attention_square(const TransformerSlice& slice, const BlockShape& shape) {
 constexpr double kFlash1Efficiency = 0.5;
 
 Operation flash_attention(const TransformerSlice& slice, const BlockShape& shape) {
-  const double width = double(shape.heads * shape.head_size);
-  const double kv_width = double(shape.kv_heads * shape.head_size);
+  const double queries = double(shape.heads * shape.head_size);
+  const double outputs = double(shape.heads * shape.value_size());
+  const double pairs = double(shape.kv_heads * (shape.head_size + shape.value_size()));
   const double per_feature = slice.element * double(slice.tokens) / slice.tensor;
   const Flops run = attention_square(slice, shape) / (shape.causal ? 2 : 1) / slice.tensor;
   // The fp32 log-sum-exp of each row of scores.
   const double sums = 4 * double(slice.tokens) * double(shape.heads) / slice.tensor;
   const double efficiency = slice.attention == AttentionKernel::Flash1 ? kFlash1Efficiency : 1;
   Work forward = {.op = OpClass::Attention, .flops = run, .efficiency = efficiency};
-  forward.bytes = Bytes(per_feature * (2 * width + 2 * kv_width) + sums);
+  forward.bytes = Bytes(per_feature * (queries + outputs + pairs) + sums);
   Work backward = {
       .op = OpClass::Attention, .flops = 2.5 * run, .kernels = 3, .efficiency = efficiency};
-  backward.bytes = Bytes(per_feature * (4 * width + 4 * kv_width) + sums);
+  backward.bytes = Bytes(per_feature * 2 * (queries + outputs + pairs) + sums);
   Operation op = elementwise_operation("attention", forward, backward,
-                                       Bytes(per_feature * (width + 2 * kv_width) + sums));
-  op.working = Bytes(per_feature * (2 * width + 2 * kv_width));  // gradients of Q, K, V and O
+                                       Bytes(per_feature * (queries + pairs) + sums));
+  op.working = Bytes(per_feature * (queries + outputs + pairs));  // gradients of Q, K, V and O
   return op;
 }
 
@@ -183,7 +173,7 @@ TransformerSlice::TransformerSlice(const Slice& slice, std::int64_t sequence_len
                                    std::int64_t hidden_size)
     : batch(slice.micro_batch),
       sequence(sequence_length),
-      tokens(batch * sequence),
+      tokens(batch * sequence / slice.context),
       hidden(hidden_size),
       tensor(slice.tensor),
       splits_sequence(slice.sequence_parallel && slice.tensor > 1),
@@ -191,7 +181,11 @@ TransformerSlice::TransformerSlice(const Slice& slice, std::int64_t sequence_len
       element(activation_bytes(slice.type)),
       attention(slice.attention),
       kernels(slice.kernels),
-      software(slice.software) {}
+      software(slice.software),
+      expert(slice.expert),
+      expert_tensor(slice.expert_tensor),
+      context(slice.context),
+      context_parallel(slice.context_parallel) {}
 
 Bytes TransformerSlice::whole_hidden() const {
   return Bytes(element * double(tokens) * double(hidden));
@@ -229,6 +223,15 @@ Operation column_parallel_linear(const TransformerSlice& slice, const GemmNames&
       op.working += input;
     }
   }
+  return op;
+}
+
+Operation replicated_linear(const TransformerSlice& slice, const GemmNames& names, std::int64_t in,
+                            std::int64_t out) {
+  const int ranks = slice.splits_sequence ? slice.tensor : 1;
+  Operation op = linear_operation(names, slice.tokens / ranks, in, out, slice.type);
+  op.forward_flops = ranks * op.forward_flops;
+  op.backward_flops = ranks * op.backward_flops;
   return op;
 }
 
@@ -273,11 +276,21 @@ Operation rotary(const TransformerSlice& slice, const BlockShape& shape) {
   return elementwise_operation("rotary", work, work, Bytes(0));
 }
 
+Operation query_key_norm(const TransformerSlice& slice, const BlockShape& shape) {
+  const double elements =
+      double(slice.tokens) * double((shape.heads + shape.kv_heads) * shape.head_size);
+  const double bytes = slice.element * elements / slice.tensor;
+  return elementwise_operation("query_key_norm", elementwise_kernels(2 * bytes, 2),
+                               elementwise_kernels(3 * bytes, 4),
+                               Bytes(slice.software->norm_copies * bytes));
+}
+
 Operation attention_core(const TransformerSlice& slice, const BlockShape& shape) {
   const Flops square = attention_square(slice, shape);
   const bool flash =
       slice.attention == AttentionKernel::Flash || slice.attention == AttentionKernel::Flash1;
   Operation op = flash ? flash_attention(slice, shape) : unfused_attention(slice, shape);
+  if (slice.context > 1) op = context_parallel_attention(slice, shape, std::move(op));
   op.forward_flops = square;
   op.backward_flops = 2 * square;
   op.causal_saving = (shape.causal ? 1.5 : 0) * square;  // half of 1 + 2
@@ -304,6 +317,20 @@ Operation activation_function(const TransformerSlice& slice, std::string_view na
   return op;
 }
 
+// Forward 3 e f. Backward reads dY, gate and up and writes two gradients: 5 e f.
+// Eager: SiLU and the product apart, 2 + 3 forward, 4 + 2 (the product's other factor) + 3
+// backward, and what SiLU returned is kept too.
+Operation swiglu(const TransformerSlice& slice, std::string_view name, double elements) {
+  const double bytes = slice.element * elements;
+  const bool eager = slice.kernels != Kernels::Fused;
+  const int kept = slice.software->fused_gate && !eager ? 2 : 3;
+  Operation op = elementwise_operation(
+      name, elementwise_kernels((eager ? 5 : 3) * bytes, eager ? 2 : 1),
+      elementwise_kernels((eager ? 9 : 5) * bytes, eager ? 3 : 1), Bytes(kept * bytes));
+  op.working = Bytes(3 * bytes);
+  return op;
+}
+
 LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& shape,
                             Recompute recompute) {
   const std::int64_t width = shape.heads * shape.head_size;
@@ -319,25 +346,33 @@ LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& sha
     if (shape.biased) add(bias_gradient(name, elements, slice.element));
   };
   const double tokens = double(slice.tokens);
-  add(column_parallel_linear(slice, kQkv, shape.hidden, qkv));
-  add_bias("qkv.bias_gradient", tokens * double(qkv) / slice.tensor);
-  if (shape.rotary) add(rotary(slice, shape));
+  if (shape.latent.kv_rank > 0) {
+    for (Operation& op : latent_operations(slice, shape)) add(std::move(op));
+  } else {
+    add(column_parallel_linear(slice, kQkv, shape.hidden, qkv));
+    add_bias("qkv.bias_gradient", tokens * double(qkv) / slice.tensor);
+    if (shape.qk_norm) add(query_key_norm(slice, shape));
+    if (shape.rotary) add(rotary(slice, shape));
+  }
   add(attention_core(slice, shape));
-  add(row_parallel_linear(slice, kProjection, width, shape.hidden));
+  add(row_parallel_linear(slice, kProjection, shape.heads * shape.value_size(), shape.hidden));
   add_bias("projection.bias_gradient", slice.local_elements());
   add(residual_add(slice, "attention_residual", shape.dropout));
   if (shape.post_norm) add(norm("attention_norm"));
 
   if (!shape.post_norm) add(norm("mlp_norm"));
-  const std::int64_t mlp_in = (shape.gated ? 2 : 1) * shape.ffn;
-  add(column_parallel_linear(slice, kMlpIn, shape.hidden, mlp_in));
-  add_bias("mlp_in.bias_gradient", tokens * double(mlp_in) / slice.tensor);
-  if (shape.gated)
-    add(swiglu(slice, shape.ffn));
-  else
-    add(activation_function(slice, "gelu", tokens * double(shape.ffn) / slice.tensor));
-  add(row_parallel_linear(slice, kMlpOut, shape.ffn, shape.hidden));
-  add_bias("mlp_out.bias_gradient", slice.local_elements());
+  if (shape.moe.experts > 0) {
+    for (Operation& op : expert_operations(slice, shape.moe)) add(std::move(op));
+  } else {
+    const std::int64_t mlp_in = (shape.gated ? 2 : 1) * shape.ffn;
+    const double width_of_rank = tokens * double(shape.ffn) / slice.tensor;
+    add(column_parallel_linear(slice, kMlpIn, shape.hidden, mlp_in));
+    add_bias("mlp_in.bias_gradient", tokens * double(mlp_in) / slice.tensor);
+    add(shape.gated ? swiglu(slice, "swiglu", width_of_rank)
+                    : activation_function(slice, "gelu", width_of_rank));
+    add(row_parallel_linear(slice, kMlpOut, shape.ffn, shape.hidden));
+    add_bias("mlp_out.bias_gradient", slice.local_elements());
+  }
   add(residual_add(slice, "mlp_residual", shape.dropout));
   if (shape.post_norm) add(norm("mlp_norm"));
 
@@ -360,11 +395,23 @@ std::vector<Tensor> transformer_block_tensors(const BlockShape& shape) {
     add(name, shape.hidden, shape.hidden, false, false);
   };
   if (!shape.post_norm) norm("attention_norm");
-  add("qkv", qkv * shape.hidden, qkv, true, true);
-  add("projection", shape.hidden * width, shape.hidden, true, false);
+  if (shape.latent.kv_rank > 0) {
+    for (Tensor& tensor : latent_tensors(shape)) tensors.push_back(std::move(tensor));
+  } else {
+    add("qkv", qkv * shape.hidden, qkv, true, true);
+    if (shape.qk_norm)
+      for (const char* name : {"query_norm.weight", "key_norm.weight"})
+        tensors.push_back({name, shape.head_size, false});
+  }
+  add("projection", shape.hidden * shape.heads * shape.value_size(), shape.hidden, true, false);
   norm(shape.post_norm ? "attention_norm" : "mlp_norm");
-  add("mlp_in", mlp_in * shape.hidden, mlp_in, true, true);
-  add("mlp_out", shape.hidden * shape.ffn, shape.hidden, true, false);
+  if (shape.moe.experts > 0) {
+    for (Tensor& tensor : expert_tensors(shape.hidden, shape.moe))
+      tensors.push_back(std::move(tensor));
+  } else {
+    add("mlp_in", mlp_in * shape.hidden, mlp_in, true, true);
+    add("mlp_out", shape.hidden * shape.ffn, shape.hidden, true, false);
+  }
   if (shape.post_norm) norm("mlp_norm");
   return tensors;
 }
@@ -419,10 +466,12 @@ std::string block_slice_limits(const BlockShape& shape, std::int64_t sequence, c
   const std::string whys[] = {
       split_limit("attention heads", shape.heads, slice.tensor),
       split_limit("key-value heads", shape.kv_heads, slice.tensor),
-      split_limit("features of the MLP", shape.ffn, slice.tensor),
-      slice.sequence_parallel
-          ? split_limit("tokens of a sequence (sequence parallelism)", sequence, slice.tensor)
-          : std::string()};
+      shape.moe.experts > 0 ? expert_slice_limits(shape.moe, slice)
+                            : split_limit("features of the MLP", shape.ffn, slice.tensor),
+      context_slice_limits(shape, sequence, slice),
+      slice.sequence_parallel ? split_limit("tokens of a sequence (sequence parallelism)",
+                                            sequence / slice.context, slice.tensor)
+                              : std::string()};
   for (const std::string& why : whys)
     if (!why.empty()) return why;
   return {};

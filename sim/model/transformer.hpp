@@ -20,7 +20,8 @@
 namespace windtunnel {
 
 // Sizes that every operation of a transformer layer depends on. `sequence` is the slice's, or the
-// number of patches of an image.
+// number of patches of an image; `tokens` are those of this rank's part of it (context
+// parallelism).
 struct TransformerSlice {
   TransformerSlice(const Slice& slice, std::int64_t sequence, std::int64_t hidden_size);
 
@@ -32,10 +33,31 @@ struct TransformerSlice {
   AttentionKernel attention;
   Kernels kernels;
   const Software* software;
+  int expert, expert_tensor, context;
+  ContextParallel context_parallel;
 
   Bytes whole_hidden() const;  // M: the buffer of every tensor-parallel collective of a block
   Bytes local_hidden() const;  // M, or M / t under sequence parallelism
   double local_elements() const { return local_hidden().value / element; }
+};
+
+// A mixture of experts in place of the MLP (moe.hpp).
+struct ExpertShape {
+  std::int64_t experts = 0;     // 0: a dense MLP
+  std::int64_t per_token = 0;   // that the router picks
+  std::int64_t ffn = 0;         // width of one expert
+  std::int64_t shared_ffn = 0;  // of the MLP beside them that all tokens pass; 0: none
+  // Each expert takes exactly this many times its even part of the tokens: the others are dropped,
+  // missing ones padded. 0: none is dropped.
+  double capacity_factor = 0;
+};
+
+// Latent attention in place of one linear onto queries, keys and values (latent_attention.hpp).
+struct LatentShape {
+  std::int64_t kv_rank = 0;     // width of what keys and values are made of; 0: ordinary attention
+  std::int64_t query_rank = 0;  // of what queries are made of; 0: of the hidden state itself
+  std::int64_t rope = 0;        // features of a head with a position; all heads share those keys
+  std::int64_t value = 0;       // features of a head's values
 };
 
 struct BlockShape {
@@ -46,7 +68,15 @@ struct BlockShape {
   bool rotary = false;
   bool post_norm = false;  // norms after the residuals (BERT) instead of before the linears
   bool biased = true;      // biases in the linears and norms (LayerNorm); else RMSNorm
+  bool qk_norm = false;    // of each head's query and key, before the rotary positions
+  ExpertShape moe;         // gated, without biases
+  LatentShape latent;      // head_size is then that of queries and keys
+
+  std::int64_t value_size() const { return latent.kv_rank > 0 ? latent.value : head_size; }
 };
+
+// Gate and up enter, their product leaves; `elements` are the product's on this rank.
+Operation swiglu(const TransformerSlice& slice, std::string_view name, double elements);
 
 // Y = X A with A split by columns: the input is whole, the output split. Forward: with sequence
 // parallelism an all-gather of X. Backward: dX is all-reduced (reduce-scattered) beside the weight
@@ -54,6 +84,10 @@ struct BlockShape {
 // only its split form was kept. Split in halves, nothing is left to hide the collectives behind.
 Operation column_parallel_linear(const TransformerSlice& slice, const GemmNames& names,
                                  std::int64_t in, std::int64_t out);
+
+// Y = X A with all of A on every rank, on this rank's tokens.
+Operation replicated_linear(const TransformerSlice& slice, const GemmNames& names, std::int64_t in,
+                            std::int64_t out);
 
 // Y = X A with A split by rows: the input is split, the output a sum over ranks. Forward:
 // all-reduce (reduce-scatter) of Y. Backward: with sequence parallelism an all-gather of dY; the
@@ -76,8 +110,12 @@ Operation rms_norm_operation(const TransformerSlice& slice, std::string_view nam
 // Source: torchtitan models/llama/model.py, apply_rotary_emb.
 Operation rotary(const TransformerSlice& slice, const BlockShape& shape);
 
+// Norm of the queries and of the keys over the features of a head, one kernel each way for either;
+// two more finish the scales' gradients.
+Operation query_key_norm(const TransformerSlice& slice, const BlockShape& shape);
+
 // Scores, softmax and values, as one piece of work, on a/t heads. MFU counts 4 b s s a d forward
-// and twice that backward, whatever runs.
+// and twice that backward, whatever runs; d is the mean of a key's and a value's features.
 // Unfused: the full s x s square as batched GEMMs of b a / t heads, one fused scale-mask-softmax,
 // one dropout with a mask of 1 byte, and a copy that puts the heads side by side. Backward in
 // reverse, two GEMMs for each, and a copy that joins the gradients of Q, K and V. Source:

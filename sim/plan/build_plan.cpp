@@ -19,10 +19,14 @@ Schedule schedule_of(const Job& job) {
 
 RankGrid grid_of(const Job& job, const Schedule& schedule) {
   const Parallelism& parallel = job.parallel;
-  RankGrid grid{.tensor = parallel.tensor, .data = parallel.data, .pipeline = parallel.pipeline};
+  RankGrid grid{
+      .tensor = parallel.tensor, .data = parallel.replicas(), .pipeline = parallel.pipeline};
+  grid.context = parallel.context;
+  grid.expert = parallel.expert;
+  grid.expert_tensor = parallel.ranks_of_expert();
   grid.order = parallel.order;
   const bool hybrid = parallel.zero_stage == 3 && parallel.shard_ranks > 0;
-  grid.shard_ranks = hybrid ? parallel.shard_ranks : parallel.data;
+  grid.shard_ranks = hybrid ? parallel.shard_ranks : grid.data;
   if (job.model.tied_embeddings())
     grid.embedding_ends = {schedule.device_of_stage.front(), schedule.device_of_stage.back()};
   return grid;
@@ -47,7 +51,8 @@ void add_accumulation(const Job& job, const Layer& layer, LayerWork& work) {
   if (job.accumulation == GradientAccumulation::Fused || !adds || job.parallel.zero_stage == 3)
     return;
   const double each = bytes_of(precision.compute) + 2 * bytes_of(precision.gradients);
-  Work sum = elementwise(Bytes(each * double(layer.parameters_per_rank(job.parallel.tensor))));
+  Work sum = elementwise(Bytes(
+      each * double(layer.parameters_per_rank(job.parallel.tensor, job.parallel.expert_ranks()))));
   sum.kernels = int(layer.tensors.size());
   if (sum.bytes.value == 0) return;
   work.backward.push_back({"accumulate", sum});

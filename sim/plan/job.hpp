@@ -22,6 +22,13 @@ namespace windtunnel {
 
 struct Parallelism {
   int data = 1, tensor = 1, pipeline = 1;
+  // Ranks that share each sample: data x context ranks hold the same weights and sum their
+  // gradients.
+  int context = 1;
+  ContextParallel context_parallel = ContextParallel::Ring;
+  // Routed experts are spread over `expert` of the tensor x context x data ranks of a stage, and
+  // each is split over `expert_tensor` of them; 0: as many as `tensor`, as in Megatron-LM.
+  int expert = 1, expert_tensor = 0;
   int virtual_stages = 1;  // model chunks per pipeline rank
   bool sequence_parallel = false;
   int zero_stage = 0;  // 0..3; 3 is FSDP
@@ -32,6 +39,13 @@ struct Parallelism {
   bool keep_last_layer = true;
   int shard_ranks = 0;  // ranks over which states are sharded; 0: all data-parallel ranks
   std::array<Dimension, 3> order = {Dimension::Tensor, Dimension::Data, Dimension::Pipeline};
+
+  int replicas() const { return data * context; }
+  int ranks_of_expert() const { return expert_tensor > 0 ? expert_tensor : tensor; }
+  int expert_ranks() const { return expert * ranks_of_expert(); }
+  // Whether experts are laid out otherwise than the other weights, so that their gradients are
+  // summed over other ranks.
+  bool folds_experts() const { return expert > 1 || ranks_of_expert() != tensor; }
 };
 
 struct Batch {
@@ -141,9 +155,19 @@ struct Job {
   int micro_batches() const { return batch.global / (batch.micro * parallel.data); }
   int stages() const { return parallel.pipeline * parallel.virtual_stages; }
   Slice slice() const {
-    return {batch.micro,       batch.sequence, parallel.tensor, parallel.sequence_parallel,
-            precision.compute, attention,      recompute,       kernels,
-            software};
+    return {batch.micro,
+            batch.sequence,
+            parallel.tensor,
+            parallel.sequence_parallel,
+            precision.compute,
+            attention,
+            recompute,
+            kernels,
+            software,
+            parallel.expert,
+            parallel.ranks_of_expert(),
+            parallel.context,
+            parallel.context_parallel};
   }
 };
 

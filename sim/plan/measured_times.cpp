@@ -50,17 +50,31 @@ MeasuredCurve by_bytes(MeasuredCurve curve, double bytes_each) {
 
 }  // namespace
 
+namespace {
+
+// What only some layers have.
+std::string shared_text(const Slice& slice) {
+  std::string text;
+  if (slice.context > 1) text += fmt::format(", context {}", slice.context);
+  if (slice.expert > 1) text += fmt::format(", expert {}", slice.expert);
+  if (slice.expert_tensor != slice.tensor)
+    text += fmt::format(", expert tensor {}", slice.expert_tensor);
+  return text;
+}
+
+}  // namespace
+
 LayerIdentity layer_identity(const Job& job, int layer) {
   const Slice slice = job.slice();
   return {
       model_text(job.model), layer_text(job.model, layer),
       fmt::format("micro-batch {}, sequence {}, tensor {}{}, {}, gradients {}, attention {}, "
-                  "recompute {}",
+                  "recompute {}{}",
                   slice.micro_batch, slice.sequence, slice.tensor,
                   slice.sequence_parallel ? " with sequence parallelism" : "",
                   name_of(kDTypeNames, slice.type), name_of(kDTypeNames, job.precision.gradients),
                   name_of(kAttentionKernelNames, slice.attention),
-                  name_of(kRecomputeNames, slice.recompute))};
+                  name_of(kRecomputeNames, slice.recompute), shared_text(slice))};
 }
 
 std::string optimizer_identity(const Job& job) {
@@ -163,8 +177,8 @@ class Coverage {
     }
     if (op.kind != OpKind::Compute) return;
     for (const BlockPiece& piece : plan_.blocks[std::size_t(op.block)]) {
-      if (const auto* collective = std::get_if<TensorCollective>(&piece.piece.what))
-        add_collective(GroupKind::Tensor, collective->kind, rank);
+      if (const auto* collective = std::get_if<LayerCollective>(&piece.piece.what))
+        add_collective(group_kind(collective->group), collective->kind, rank);
       else if (piece.layer >= 0)
         note(times_.pass(piece.layer, piece.pass).has_value(),
              job_.model.layers[std::size_t(piece.layer)].name);

@@ -89,6 +89,21 @@ struct MemoryChange {
   double bytes = 0;  // negative: freed
 };
 
+// The group of ranks that a layer means.
+constexpr GroupKind group_kind(LayerGroup group) {
+  switch (group) {
+    case LayerGroup::Tensor:
+      return GroupKind::Tensor;
+    case LayerGroup::Context:
+      return GroupKind::Context;
+    case LayerGroup::Expert:
+      return GroupKind::Expert;
+    case LayerGroup::ExpertTensor:
+      return GroupKind::ExpertTensor;
+  }
+  return GroupKind::Tensor;
+}
+
 // Layer operations in the order in which one rank runs them, tensor-parallel collectives included.
 struct BlockPiece {
   Piece piece;

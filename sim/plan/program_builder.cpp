@@ -43,9 +43,13 @@ ProgramBuilder::ProgramBuilder(const PlanContext& context, BlockTable& blocks, i
       blocks_(blocks),
       weight_bytes_(bytes_of(job_.precision.compute)),
       gradient_bytes_(bytes_of(job_.precision.gradients)),
+      folds_experts_(job_.model.has_experts() && job_.parallel.folds_experts()),
       shards_(job_.parallel.zero_stage == 0   ? 1
               : job_.parallel.zero_stage == 3 ? grid_.shard_ranks
-                                              : grid_.data) {
+                                              : grid_.data),
+      expert_shards_(job_.parallel.zero_stage == 0 ? 1
+                     : folds_experts_              ? grid_.expert_data()
+                                                   : shards_) {
   program_.pipeline = pipeline;
 }
 
@@ -108,23 +112,37 @@ std::vector<Tensor> ProgramBuilder::tensors_of(int layer) const {
   return tensors;
 }
 
-std::int64_t ProgramBuilder::parameters_of(int layer) const {
-  Layer own;
-  own.tensors = tensors_of(layer);
-  return own.parameters_per_rank(grid_.tensor);
+std::int64_t ProgramBuilder::numel_of(const Tensor& tensor) const {
+  return tensor.numel_per_rank(grid_.tensor, grid_.expert_ranks());
 }
 
-std::int64_t ProgramBuilder::parameters_of(LayerRange layers) const {
-  std::int64_t sum = 0;
-  for (int layer = layers.first; layer < layers.end; ++layer) sum += parameters_of(layer);
+bool ProgramBuilder::is_expert(const Tensor& tensor) const {
+  return folds_experts_ && tensor.experts > 0;
+}
+
+ParameterCount ProgramBuilder::parameters_of(int layer) const {
+  ParameterCount count;
+  for (const Tensor& tensor : tensors_of(layer))
+    (is_expert(tensor) ? count.expert : count.shared) += numel_of(tensor);
+  return count;
+}
+
+ParameterCount ProgramBuilder::parameters_of(LayerRange layers) const {
+  ParameterCount sum;
+  for (int layer = layers.first; layer < layers.end; ++layer) sum.add(parameters_of(layer));
   return sum;
+}
+
+// Parameters whose optimizer state this rank holds.
+double ProgramBuilder::sharded(const ParameterCount& parameters) const {
+  return double(parameters.shared) / shards_ + double(parameters.expert) / expert_shards_;
 }
 
 // ---- parts --------------------------------------------------------------------------------------
 
 // Whether the gradients that this action completes are reduced after it.
 bool ProgramBuilder::reduces(const Action& action, int position) const {
-  if (grid_.data == 1 || !computes_weight_gradient(action.type)) return false;
+  if (!has_copies() || !computes_weight_gradient(action.type)) return false;
   if (!job_.data_parallel.no_sync) return true;
   const auto& actions = schedule_.actions[std::size_t(program_.pipeline)];
   return std::none_of(actions.begin() + position + 1, actions.end(), [&](const Action& later) {
@@ -135,7 +153,7 @@ bool ProgramBuilder::reduces(const Action& action, int position) const {
 // Whether this action makes whole gradients beside the shard that ZeRO-2 and 3 keep: the first one,
 // and each one after a reduction.
 bool ProgramBuilder::starts_gradients(const Action& action, int position) const {
-  if (job_.parallel.zero_stage < 2 || grid_.data == 1 || !computes_weight_gradient(action.type))
+  if (job_.parallel.zero_stage < 2 || !has_copies() || !computes_weight_gradient(action.type))
     return false;
   if (!job_.data_parallel.no_sync) return true;
   const auto& actions = schedule_.actions[std::size_t(program_.pipeline)];
@@ -145,7 +163,7 @@ bool ProgramBuilder::starts_gradients(const Action& action, int position) const 
 }
 
 bool ProgramBuilder::reduces_each_pass() const {
-  return grid_.data > 1 && !job_.data_parallel.no_sync;
+  return has_copies() && !job_.data_parallel.no_sync;
 }
 
 std::vector<ProgramBuilder::Part> ProgramBuilder::parts() const {
@@ -168,9 +186,8 @@ void ProgramBuilder::append_parts(const Action& action, bool reduce,
   if (job_.parallel.zero_stage == 3 && grid_.data > 1) {
     for (int layer = range.first; layer < range.end; ++layer) {
       Part part{.action = action, .layers = {layer, layer + 1}};
-      if (reduce && parameters_of(layer) > 0)
-        for (const Bucket& bucket : buckets(part.layers, kNoLimit, kNoLimit))
-          part.buckets.push_back(bucket.parameters);
+      if (reduce && parameters_of(layer).total() > 0)
+        part.buckets = buckets(part.layers, false, kNoLimit, kNoLimit);
       own.push_back(part);
     }
     if (action.type != ActionType::F) std::reverse(own.begin(), own.end());
@@ -192,11 +209,13 @@ bool ProgramBuilder::is_shared_with_other_end(const Tensor& tensor) const {
   return first != last && tensor.name == job_.model.layers.front().tensors.front().name;
 }
 
-// Gradients in the order in which they become ready, reverse registration, cut into buckets. Where
-// shards are kept, shared words have a bucket of their own: both ends then divide them alike, so
-// that their shards can be added up after the reduction. Source: Megatron-LM,
-// _does_param_require_new_bucket in core/distributed/param_and_grad_buffer.py.
-std::vector<ProgramBuilder::Bucket> ProgramBuilder::buckets(LayerRange range, Bytes first_limit,
+// Gradients of the routed experts or of the others, in the order in which they become ready,
+// reverse registration, cut into buckets. Where shards are kept, shared words have a bucket of
+// their own: both ends then divide them alike, so that their shards can be added up after the
+// reduction. Source: Megatron-LM, _does_param_require_new_bucket in
+// core/distributed/param_and_grad_buffer.py.
+std::vector<ProgramBuilder::Bucket> ProgramBuilder::buckets(LayerRange range, bool expert,
+                                                            Bytes first_limit,
                                                             Bytes limit) const {
   std::vector<Bytes> sizes;
   std::vector<Bucket> tensors_ready;
@@ -204,15 +223,16 @@ std::vector<ProgramBuilder::Bucket> ProgramBuilder::buckets(LayerRange range, By
   for (int layer = range.end - 1; layer >= range.first; --layer) {
     const std::vector<Tensor> tensors = tensors_of(layer);
     for (auto tensor = tensors.rbegin(); tensor != tensors.rend(); ++tensor) {
-      const std::int64_t numel = tensor->split ? tensor->numel / grid_.tensor : tensor->numel;
+      if (is_expert(*tensor) != expert) continue;
+      const std::int64_t numel = numel_of(*tensor);
       if (shards_ > 1 && is_shared_with_other_end(*tensor)) alone = int(sizes.size());
-      tensors_ready.push_back({layer, numel});
+      tensors_ready.push_back({numel, expert, layer});
       sizes.push_back(Bytes(double(numel) * gradient_bytes_));
     }
   }
   std::vector<Bucket> buckets;
   for (const std::vector<int>& members : ddp_buckets(sizes, first_limit, limit, alone)) {
-    Bucket& bucket = buckets.emplace_back();
+    Bucket& bucket = buckets.emplace_back(Bucket{.expert = expert});
     bucket.layer = tensors_ready[std::size_t(members.back())].layer;
     for (const int tensor : members)
       bucket.parameters += tensors_ready[std::size_t(tensor)].parameters;
@@ -223,15 +243,23 @@ std::vector<ProgramBuilder::Bucket> ProgramBuilder::buckets(LayerRange range, By
 // Backward parts that end where a DDP bucket is complete, with its last tensor's layer.
 std::vector<ProgramBuilder::Part> ProgramBuilder::bucket_parts(const Action& action) const {
   const LayerRange range = context_.layers_of_stage[std::size_t(action.stage)];
+  const DataParallelOptions& options = job_.data_parallel;
+  std::vector<Bucket> ready;
+  if (grid_.data > 1) ready = buckets(range, false, options.first_bucket, options.bucket);
+  if (folds_experts_ && grid_.expert_data() > 1) {
+    const auto experts = buckets(range, true, options.first_bucket, options.bucket);
+    ready.insert(ready.end(), experts.begin(), experts.end());
+    std::stable_sort(ready.begin(), ready.end(),
+                     [](const Bucket& a, const Bucket& b) { return a.layer > b.layer; });
+  }
   std::vector<Part> parts;
   int end = range.end;
-  const DataParallelOptions& options = job_.data_parallel;
-  for (const Bucket& bucket : buckets(range, options.first_bucket, options.bucket)) {
+  for (const Bucket& bucket : ready) {
     if (bucket.layer < end) {
       parts.push_back({.action = action, .layers = {bucket.layer, end}});
       end = bucket.layer;
     }
-    parts.back().buckets.push_back(bucket.parameters);
+    parts.back().buckets.push_back(bucket);
   }
   if (end > range.first || parts.empty())
     parts.push_back({.action = action, .layers = {range.first, end}});
@@ -252,7 +280,7 @@ void ProgramBuilder::mark_gathers(std::vector<Part>& parts) const {
   std::vector<bool> gathered(job_.model.layers.size());
   for (std::size_t i = 0; i < parts.size(); ++i) {
     Part& part = parts[i];
-    if (!reads_weights(part.action.type) || parameters_of(part.layers) == 0) continue;
+    if (!reads_weights(part.action.type) || parameters_of(part.layers).total() == 0) continue;
     const std::size_t layer = std::size_t(part.layers.first);
     part.gather = !gathered[layer];
     const bool forward = part.action.type == ActionType::F;
@@ -283,18 +311,21 @@ int ProgramBuilder::add(Op op) {
 // Source: Rajbhandari et al. 2020, arXiv:1910.02054, section 5: stage 1 divides the optimizer
 // state, stage 2 the gradients too, stage 3 the weights too.
 void ProgramBuilder::set_resident_memory() {
+  ParameterCount count;
   for (int layer = 0; layer < int(job_.model.layers.size()); ++layer)
-    if (owns(layer)) program_.parameters += parameters_of(layer);
+    if (owns(layer)) count.add(parameters_of(layer));
+  program_.parameters = count.total();
+  held_ = sharded(count);
   const double parameters = double(program_.parameters);
   const int zero = job_.parallel.zero_stage;
   const auto set = [&](MemoryKind kind, double bytes_per_parameter, bool divided) {
     program_.at_start[std::size_t(kind)] =
-        Bytes(parameters * bytes_per_parameter / (divided ? shards_ : 1));
+        Bytes((divided ? held_ : parameters) * bytes_per_parameter);
   };
   set(MemoryKind::Weights, weight_bytes_, zero == 3);
   set(MemoryKind::Gradients, gradient_bytes_, zero >= 2);
   set(MemoryKind::Optimizer, optimizer_state_bytes(job_.optimizer, job_.precision), zero >= 1);
-  if (grid_.data == 1) return;
+  if (!has_copies()) return;
   const Software& software = *job_.software;
   double buffer = std::min(parameters, software.reduction_buffer) * gradient_bytes_;
   if (software.copies_gradients && zero == 0) buffer += parameters * gradient_bytes_;
@@ -302,7 +333,7 @@ void ProgramBuilder::set_resident_memory() {
 }
 
 int ProgramBuilder::add_gather(const Part& part, std::vector<int> after) {
-  const double bytes = double(parameters_of(part.layers)) * weight_bytes_;
+  const double bytes = double(parameters_of(part.layers).total()) * weight_bytes_;
   Op op{.kind = OpKind::Collective,
         .stream = Stream::Communication,
         .purpose = Purpose::ParameterGather,
@@ -412,15 +443,19 @@ void ProgramBuilder::set_compute_memory(const Part& part, Op& op) const {
   if (type == ActionType::B) change(op.on_end, MemoryKind::Activations, -activation);
   if (type == ActionType::I) change(op.on_end, MemoryKind::Activations, held - activation);
   if (type == ActionType::W) change(op.on_end, MemoryKind::Activations, -held);
-  const double weights = double(parameters_of(part.layers)) * weight_bytes_;
+  const ParameterCount parameters = parameters_of(part.layers);
+  const double weights = double(parameters.total()) * weight_bytes_;
   if (part.release) change(op.on_end, MemoryKind::Buffers, -weights);
   // ZeRO-2 and 3 keep only a shard of the gradients: the whole ones live until they are reduced.
-  if (part.new_gradients)
-    change(op.on_start, MemoryKind::Buffers, double(parameters_of(part.layers)) * gradient_bytes_);
+  if (part.new_gradients) {
+    const std::int64_t reduced =
+        (grid_.data > 1 ? parameters.shared : 0) + (expert_shards_ > 1 ? parameters.expert : 0);
+    change(op.on_start, MemoryKind::Buffers, double(reduced) * gradient_bytes_);
+  }
 }
 
 void ProgramBuilder::add_reductions(const Part& part, int compute) {
-  for (const std::int64_t bucket : part.buckets) {
+  for (const Bucket& bucket : part.buckets) {
     if (job_.data_parallel.overlap || !job_.data_parallel.no_sync)
       add_reduction(part.layers, bucket, compute);
     else
@@ -431,15 +466,17 @@ void ProgramBuilder::add_reductions(const Part& part, int compute) {
 // One bucket: an all-reduce; with ZeRO a reduce-scatter inside the shard group, then an all-reduce
 // of the shard across the replicas of that group (HSDP). Without overlap it takes the compute
 // stream.
-void ProgramBuilder::add_reduction(LayerRange layers, std::int64_t parameters, int compute) {
+void ProgramBuilder::add_reduction(LayerRange layers, const Bucket& bucket, int compute) {
   const int zero = job_.parallel.zero_stage;
-  const double bytes = double(parameters) * gradient_bytes_;
+  const double bytes = double(bucket.parameters) * gradient_bytes_;
   Op op{.kind = OpKind::Collective,
         .stream = job_.data_parallel.overlap ? Stream::Communication : Stream::Compute,
         .purpose = Purpose::GradientReduction,
         .first_layer = layers.first,
         .end_layer = layers.end,
-        .group = zero == 3 ? GroupKind::Shard : GroupKind::Data,
+        .group = bucket.expert ? GroupKind::ExpertData
+                 : zero == 3   ? GroupKind::Shard
+                               : GroupKind::Data,
         .collective = zero == 0 ? CollectiveKind::AllReduce : CollectiveKind::ReduceScatter,
         .bytes = Bytes(bytes),
         .after = {compute}};
@@ -465,7 +502,8 @@ void ProgramBuilder::add_replicated_reduction() {
   for (int layer = 0; layer < int(job_.model.layers.size()); ++layer) {
     if (!owns(layer) || job_.model.layers[std::size_t(layer)].kind == LayerKind::Embedding)
       continue;
-    for (const Tensor& tensor : tensors_of(layer)) numel += tensor.split ? 0 : tensor.numel;
+    for (const Tensor& tensor : tensors_of(layer))
+      if (!tensor.split && tensor.experts == 0) numel += tensor.numel;
   }
   if (numel == 0) return;
   Op op{.kind = OpKind::Collective,
@@ -503,17 +541,15 @@ int ProgramBuilder::add_single(std::string_view name, const Work& work) {
 // Norm of all gradients for clipping: reads the gradients once, then sums one fp32 number over the
 // ranks that hold different ones.
 void ProgramBuilder::add_step_end() {
-  for (const auto& [layers, parameters] : deferred_)
-    add_reduction(layers, parameters, last_compute_);
+  for (const auto& [layers, bucket] : deferred_) add_reduction(layers, bucket, last_compute_);
   add_replicated_reduction();
   add_embedding_reduction();
   // A stage without parameters takes part all the same: the norm is summed over all stages.
   if (job_.model.parameter_count() == 0) return;
-  const double held = double(program_.parameters) / shards_;
   if (job_.gradient_clipping) {
-    const int norm =
-        add_single(kNormName, {.op = OpClass::Elementwise, .bytes = Bytes(held * gradient_bytes_)});
-    const GroupKind group = shards_ > 1 ? GroupKind::World : GroupKind::Model;
+    const int norm = add_single(
+        kNormName, {.op = OpClass::Elementwise, .bytes = Bytes(held_ * gradient_bytes_)});
+    const GroupKind group = shards_ > 1 || folds_experts_ ? GroupKind::World : GroupKind::Model;
     if (grid_.members(group, 0).size() > 1)
       add({.kind = OpKind::Collective,
            .stream = Stream::Compute,
@@ -524,30 +560,37 @@ void ProgramBuilder::add_step_end() {
            .after = {norm}});
   }
   if (job_.optimizer == OptimizerKind::None) return;
-  const double bytes = held * optimizer_traffic(job_.optimizer, job_.precision);
+  const double bytes = held_ * optimizer_traffic(job_.optimizer, job_.precision);
   const int optimizer =
       add_single(kOptimizerName, {.op = OpClass::Optimizer, .bytes = Bytes(bytes)});
   if (job_.parallel.zero_stage == 1 || job_.parallel.zero_stage == 2) add_final_gathers(optimizer);
 }
 
 // ZeRO-1 and 2: every rank has updated its shard of the weights and gathers the others', one
-// collective per virtual stage.
+// collective per virtual stage and one more for its experts.
 void ProgramBuilder::add_final_gathers(int optimizer) {
-  if (grid_.data == 1) return;
   for (int stage = 0; stage < schedule_.stages(); ++stage) {
     if (schedule_.device_of_stage[std::size_t(stage)] != program_.pipeline) continue;
     const LayerRange layers = context_.layers_of_stage[std::size_t(stage)];
-    if (parameters_of(layers) == 0) continue;
-    add({.kind = OpKind::Collective,
-         .stream = Stream::Communication,
-         .purpose = Purpose::ParameterGather,
-         .first_layer = layers.first,
-         .end_layer = layers.end,
-         .group = GroupKind::Data,
-         .collective = CollectiveKind::AllGather,
-         .bytes = Bytes(double(parameters_of(layers)) * weight_bytes_),
-         .after = {optimizer}});
+    const ParameterCount parameters = parameters_of(layers);
+    if (shards_ > 1) add_final_gather(layers, GroupKind::Data, parameters.shared, optimizer);
+    if (expert_shards_ > 1)
+      add_final_gather(layers, GroupKind::ExpertData, parameters.expert, optimizer);
   }
+}
+
+void ProgramBuilder::add_final_gather(LayerRange layers, GroupKind group, std::int64_t parameters,
+                                      int optimizer) {
+  if (parameters == 0) return;
+  add({.kind = OpKind::Collective,
+       .stream = Stream::Communication,
+       .purpose = Purpose::ParameterGather,
+       .first_layer = layers.first,
+       .end_layer = layers.end,
+       .group = group,
+       .collective = CollectiveKind::AllGather,
+       .bytes = Bytes(double(parameters) * weight_bytes_),
+       .after = {optimizer}});
 }
 
 }  // namespace windtunnel

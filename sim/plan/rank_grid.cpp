@@ -54,6 +54,13 @@ std::vector<int> RankGrid::members(GroupName group, int rank) const {
   std::vector<int> members;
   const auto add = [&](int t, int d, int p) { members.push_back(this->rank({t, d, p})); };
   const int block = me.data / shard_ranks, place = me.data % shard_ranks;
+  // Of a pipeline coordinate's ranks, laid out for experts: `count` of them, `step` apart.
+  const auto add_line = [&](int first, int count, int step) {
+    for (int i = first; i < first + count * step; i += step)
+      add(i % tensor, i / tensor, me.pipeline);
+  };
+  const int in_line = me.tensor + tensor * me.data;
+  const int part = in_line % expert_ranks();  // of the experts, that this rank holds
   switch (group.kind) {
     case GroupKind::Tensor:
       for (int t = 0; t < tensor; ++t) add(t, me.data, me.pipeline);
@@ -81,6 +88,19 @@ std::vector<int> RankGrid::members(GroupName group, int rank) const {
       break;
     case GroupKind::World:
       for (int r = 0; r < size(); ++r) members.push_back(r);
+      break;
+    case GroupKind::Context:
+      for (int c = 0; c < context; ++c)
+        add(me.tensor, me.data - me.data % context + c, me.pipeline);
+      break;
+    case GroupKind::ExpertTensor:
+      add_line(in_line - part % expert_tensor, expert_tensor, 1);
+      break;
+    case GroupKind::Expert:
+      add_line(in_line - part + part % expert_tensor, expert, expert_tensor);
+      break;
+    case GroupKind::ExpertData:
+      add_line(part, expert_data(), expert_ranks());
       break;
     case GroupKind::Listed: {
       const std::vector<int>& list = listed[std::size_t(group.listed)];

@@ -35,8 +35,8 @@ std::set<GroupName> groups_of(const Program& program, const std::vector<Block>& 
     if (op.kind == OpKind::Collective) groups.insert(op.group);
     if (op.block < 0) continue;
     for (const BlockPiece& piece : blocks[std::size_t(op.block)])
-      if (std::holds_alternative<TensorCollective>(piece.piece.what))
-        groups.insert(GroupKind::Tensor);
+      if (const auto* collective = std::get_if<LayerCollective>(&piece.piece.what))
+        groups.insert(group_kind(collective->group));
   }
   return groups;
 }

@@ -100,6 +100,10 @@ std::string to_text(const Plan& plan) {
       grid.size(), grid.tensor, grid.data, grid.pipeline, name_of(kDimensionNames, grid.order[0]),
       name_of(kDimensionNames, grid.order[1]), name_of(kDimensionNames, grid.order[2]),
       plan.schedule.stages(), plan.schedule.micro_batches);
+  if (grid.context > 1) out += fmt::format("context: {} data ranks share a sample\n", grid.context);
+  if (grid.expert > 1 || grid.expert_tensor != grid.tensor)
+    out += fmt::format("experts: expert tensor {} x expert {} x expert data {}\n",
+                       grid.expert_tensor, grid.expert, grid.expert_data());
   for (const Program& program : plan.programs) append_program(out, plan, program);
   return out;
 }

@@ -91,7 +91,7 @@ IdleCause cause_of_transfer(Purpose purpose) {
 // Whether the members of a group do the same work, so that one that joins late is a straggler.
 bool is_of_equals(GroupName group) {
   return group == GroupKind::Tensor || group == GroupKind::Data || group == GroupKind::Shard ||
-         group == GroupKind::Replica;
+         group == GroupKind::Replica || group == GroupKind::ExpertData;
 }
 
 // Of idle time before the op `before` (-1: the end of the step) in which no transfer runs.

@@ -152,6 +152,7 @@ Json inputs_json(const Job& job) {
   return {{"model", job.model.name},
           {"model_family", std::string(job.model.family->name)},
           {"parameters", job.model.parameter_count()},
+          {"active_parameters", job.model.active_parameter_count()},
           {"cluster", job.cluster.name},
           {"fabric", or_null_text(job.cluster.fabric)},
           {"gpus", job.gpus},
@@ -160,6 +161,12 @@ Json inputs_json(const Job& job) {
            {{"tensor", parallel.tensor},
             {"pipeline", parallel.pipeline},
             {"data", parallel.data},
+            {"context", parallel.context},
+            {"context_parallel", parallel.context > 1 ? Json(name_text(kContextParallelNames,
+                                                                       parallel.context_parallel))
+                                                      : Json(nullptr)},
+            {"expert", parallel.expert},
+            {"expert_tensor", parallel.ranks_of_expert()},
             {"virtual_stages", parallel.virtual_stages},
             {"sequence_parallel", parallel.sequence_parallel},
             {"zero_stage", parallel.zero_stage},
@@ -216,6 +223,8 @@ Json assumptions_json(const Job& job) {
                 by_links ? communication.algorithm
                          : std::string(name_of(kCommunicationModelNames, communication.model))},
                {"collectives_source", or_null_text(communication.source)},
+               // Every expert gets the same number of tokens.
+               {"routing", job.model.has_experts() ? Json("balanced") : Json(nullptr)},
                {"power", nullptr},
                {"price", nullptr}};
   if (const auto& power = job.cluster.power)

@@ -96,11 +96,11 @@ ModelWork work_of_step(const Job& job) {
   for (int layer = 0; layer < int(job.model.layers.size()); ++layer) {
     const LayerWork work = layer_work(job.model, layer, job.slice());
     const Flops flops = work.forward_flops + work.backward_flops;
-    Flops again;  // on one of the t ranks
+    Flops again;  // on one of the t x context ranks
     for (const Piece& piece : work.recompute)
       if (const Work* kernel = std::get_if<Work>(&piece.what)) again += kernel->flops;
     sum.model += flops;
-    sum.hardware += flops + again * job.parallel.tensor;
+    sum.hardware += flops + again * (job.parallel.tensor * job.parallel.context);
     sum.causal += flops - work.causal_saving;
   }
   const double micro_batches = double(job.batch.global) / job.batch.micro;

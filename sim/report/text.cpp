@@ -74,12 +74,22 @@ std::string title(const Report& report, const Job& job) {
   if (job.recorded) return title_of_recorded(report, job);
   const Parallelism& parallel = job.parallel;
   const bool is_sequence = job.model.family->is_sequence;
+  const std::string active =
+      job.model.has_experts()
+          ? fmt::format(", {} active", readable_count(double(job.model.active_parameter_count())))
+          : "";
   std::vector<std::string> parts = {
-      fmt::format("{}: {} ({} parameters)", report.job, report.model,
-                  readable_count(double(job.model.parameter_count()))),
+      fmt::format("{}: {} ({} parameters{})", report.job, report.model,
+                  readable_count(double(job.model.parameter_count())), active),
       fmt::format("{} x {} of {}", report.gpus, gpu_names(job), report.cluster),
       fmt::format("tensor {} x pipeline {} x data {}", parallel.tensor, parallel.pipeline,
                   parallel.data)};
+  if (parallel.context > 1)
+    parts.push_back(fmt::format("context {} ({})", parallel.context,
+                                name_of(kContextParallelNames, parallel.context_parallel)));
+  if (job.model.has_experts())
+    parts.push_back(fmt::format("expert {} x expert tensor {}, balanced routing", parallel.expert,
+                                parallel.ranks_of_expert()));
   if (parallel.sequence_parallel) parts.push_back("sequence parallel");
   if (parallel.zero_stage > 0) parts.push_back(fmt::format("ZeRO-{}", parallel.zero_stage));
   if (parallel.pipeline > 1) parts.push_back("schedule " + job.schedule);

@@ -14,7 +14,7 @@ struct Expected {
 std::vector<Expected> collectives_of(const std::vector<Piece>& pieces) {
   std::vector<Expected> list;
   for (const Piece& piece : pieces)
-    if (const auto* collective = std::get_if<TensorCollective>(&piece.what))
+    if (const auto* collective = std::get_if<LayerCollective>(&piece.what))
       list.push_back({collective->kind, collective->overlaps_next});
   return list;
 }

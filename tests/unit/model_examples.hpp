@@ -55,6 +55,20 @@ inline Model llama3_8b() {
   return llama(4096, 32, 14336, 32, 8, 128256);
 }
 
+// Blocks of routed experts only.
+inline Model mixture(double hidden, double layers, double ffn, double heads, double kv_heads,
+                     double vocab, double experts, double per_token, Values more = {}) {
+  Values values = {{"hidden", {hidden}},     {"layers", {layers}},
+                   {"ffn", {ffn}},           {"heads", {heads}},
+                   {"kv_heads", {kv_heads}}, {"vocab", {vocab}},
+                   {"experts", {experts}},   {"experts_per_token", {per_token}}};
+  values.insert(values.end(), more.begin(), more.end());
+  return model_of("llama", values);
+}
+inline Model mixtral_8x7b() {
+  return mixture(4096, 32, 14336, 32, 8, 32000, 8, 2);
+}
+
 inline Model bert(double hidden, double layers, double mlm_head) {
   return model_of("bert", {{"hidden", {hidden}},
                            {"layers", {layers}},
@@ -93,6 +107,21 @@ inline Model synthetic() {
 inline std::vector<Model> examples() {
   return {gpt(12288, 2, 96, 51200, 2048),
           llama(4096, 2, 14336, 32, 8, 128256),
+          mixture(1024, 3, 2048, 8, 4, 32000, 8, 2,
+                  {{"shared_expert_ffn", {512}},
+                   {"dense_layers", {1}},
+                   {"qk_norm", {1}},
+                   {"capacity_factor", {1.25}}}),
+          model_of("llama", {{"hidden", {256}},
+                             {"layers", {2}},
+                             {"ffn", {512}},
+                             {"heads", {8}},
+                             {"vocab", {4096}},
+                             {"head_size", {48}},
+                             {"rope_size", {16}},
+                             {"value_size", {32}},
+                             {"kv_rank", {64}},
+                             {"query_rank", {96}}}),
           bert(1024, 2, 1),
           bert(768, 2, 0),
           model_of("vit", {{"layers", {2}}, {"hidden", {768}}, {"heads", {12}}, {"patch", {16}}}),
@@ -122,7 +151,7 @@ inline Sums sums_of(const std::vector<Piece>& pieces, int tensor = 1) {
       sums.kernels += work->kernels;
       sums.duration += work->duration;
     } else {
-      const auto& collective = std::get<TensorCollective>(piece.what);
+      const auto& collective = std::get<LayerCollective>(piece.what);
       const double passes = collective.kind == CollectiveKind::AllReduce ? 2 : 1;
       sums.sent += passes * (tensor - 1) * (collective.size / tensor);
       ++sums.collectives;

@@ -126,4 +126,47 @@ TEST_CASE("Slices that do not fit are refused with the reason") {
   CHECK_FALSE(limits(synthetic(), {.tensor = 2}).empty());
 }
 
+namespace {
+
+// DeepSeek-V3 (arXiv:2412.19437, section 4.2), by default without its experts.
+Model latent(Values more = {}) {
+  Values values = {{"hidden", {7168}},   {"layers", {61}},    {"ffn", {18432}},
+                   {"heads", {128}},     {"vocab", {129280}}, {"head_size", {192}},
+                   {"rope_size", {64}},  {"kv_rank", {512}},  {"query_rank", {1536}},
+                   {"value_size", {128}}};
+  values.insert(values.end(), more.begin(), more.end());
+  return model_of("llama", values);
+}
+
+}  // namespace
+
+TEST_CASE("DeepSeek-V3 has its published parameters") {
+  const Model model = latent({{"dense_layers", {3}},
+                              {"experts", {256}},
+                              {"experts_per_token", {8}},
+                              {"expert_ffn", {2048}},
+                              {"shared_expert_ffn", {2048}}});
+  CHECK(model.parameter_count() == 671026419200);        // 671 B
+  CHECK(model.active_parameter_count() == 37552297472);  // 37 B, both embeddings counted
+}
+
+TEST_CASE("Latent attention: parameters and FLOPs of a layer") {
+  // h q_r + q_r + q_r a 192 + h (kv_r + 64) + kv_r + kv_r a (128 + 128) + a 128 h = 187107328.
+  const Model model = latent();
+  CHECK(model.layers[1].parameters() == 187107328 + 3 * 7168 * 18432 + 2 * 7168);
+  // s = 4096: 2 FLOPs a weight and token, but for the norms' 2048, and 2 s s a (192 + 128) of the
+  // core.
+  const Slice slice = {.sequence = 4096, .attention = AttentionKernel::Flash};
+  const LayerWork work = layer_work(model, 1, slice);
+  const double weights = 187107328 - 2048 + 3.0 * 7168 * 18432;
+  CHECK(work.forward_flops == Flops(2 * 4096 * weights + 2.0 * 4096 * 4096 * 128 * (192 + 128)));
+  // Split over 4 ranks: what runs is a quarter each, for the narrow linears by tokens.
+  Slice split = slice;
+  split.tensor = 4;
+  split.sequence_parallel = true;
+  CHECK(layer_work(model, 1, split).forward_flops == work.forward_flops);
+  CHECK(4 * flops_of(layer_work(model, 1, split).forward, OpClass::Matmul) ==
+        flops_of(work.forward, OpClass::Matmul));
+}
+
 }  // namespace windtunnel

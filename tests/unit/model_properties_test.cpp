@@ -71,7 +71,7 @@ TEST_CASE("What overlaps is followed by compute, and nothing communicates alone"
                              &work.backward_weight, &work.recompute})
       for (std::size_t i = 0; i < pass->size(); ++i) {
         REQUIRE_FALSE((*pass)[i].name.empty());
-        const auto* collective = std::get_if<TensorCollective>(&(*pass)[i].what);
+        const auto* collective = std::get_if<LayerCollective>(&(*pass)[i].what);
         if (collective == nullptr) continue;
         REQUIRE(slice.tensor > 1);
         REQUIRE(collective->size > Bytes(0));

@@ -34,6 +34,17 @@ std::vector<RankGrid> small_grids() {
                              .order = order,
                              .shard_ranks = g,
                              .embedding_ends = {0, p - 1}});
+  // Samples shared by as many ranks as make a shard, and experts in every way that divides.
+  for (std::size_t i = 0, plain = grids.size(); i < plain; ++i)
+    for (const int expert : {1, 2, 4})
+      for (const int expert_tensor : {1, 2, 3}) {
+        RankGrid grid = grids[i];
+        if (grid.tensor * grid.data % (expert * expert_tensor) != 0) continue;
+        grid.context = grid.shard_ranks;
+        grid.expert = expert;
+        grid.expert_tensor = expert_tensor;
+        grids.push_back(grid);
+      }
   return grids;
 }
 
@@ -73,7 +84,9 @@ TEST_CASE("rank grid: the first dimension of the order is the fastest") {
 TEST_CASE("rank grid: every kind of group partitions the ranks") {
   for (const RankGrid& grid : small_grids()) {
     const int t = grid.tensor, d = grid.data, p = grid.pipeline, g = grid.shard_ranks;
-    const int sizes[] = {t, d, g, d / g, 0, t * p, t * d * p};  // by GroupKind
+    const int et = grid.expert_tensor, e = grid.expert, c = grid.context;
+    const int sizes[] = {t,     d,         g, d / g, 0,  // by GroupKind
+                         t * p, t * d * p, c, et,    e, t * d / (e * et)};
     // Listed groups are those of a recording; a grid of dimensions has none.
     for (int kind = 0; kind < int(GroupKind::Listed); ++kind) {
       INFO(kGroupKindNames[std::size_t(kind)] << " t" << t << " d" << d << " p" << p << " g" << g);
@@ -109,6 +122,10 @@ TEST_CASE("rank grid: members differ in the coordinates of their group only") {
       CHECK(all_agree(GroupKind::Data, true, false, true));
       CHECK(all_agree(GroupKind::Shard, true, false, true));
       CHECK(all_agree(GroupKind::Replica, true, false, true));
+      CHECK(all_agree(GroupKind::Context, true, false, true));
+      for (const GroupKind kind :
+           {GroupKind::ExpertTensor, GroupKind::Expert, GroupKind::ExpertData})
+        CHECK(all_agree(kind, false, false, true));
       CHECK(all_agree(GroupKind::Embedding, true, true, false));
       CHECK(all_agree(GroupKind::Model, false, true, false));
     }
@@ -150,6 +167,26 @@ TEST_CASE("rank grid: the embedding group joins the two ends of the pipeline") {
   CHECK(grid.members(GroupKind::Embedding, 2) == Ranks{2});
   grid.embedding_ends = {0, 0};  // both on one coordinate: nothing to add up
   CHECK(grid.members(GroupKind::Embedding, 0) == Ranks{0});
+}
+
+TEST_CASE("rank grid: experts lay a stage's ranks out anew, tensor fastest") {
+  // Ranks of stage 0: t + 2 d = 0..7. As tensor 2 x data 4 for attention, as expert tensor 1 x
+  // expert 4 x expert data 2 for experts.
+  RankGrid grid = {.tensor = 2, .data = 4, .pipeline = 2, .expert = 4, .expert_tensor = 1};
+  CHECK(grid.members(GroupKind::Expert, 2) == Ranks{0, 1, 2, 3});
+  CHECK(grid.members(GroupKind::Expert, 13) == Ranks{12, 13, 14, 15});
+  CHECK(grid.members(GroupKind::ExpertData, 2) == Ranks{2, 6});
+  CHECK(grid.members(GroupKind::ExpertTensor, 2) == Ranks{2});
+  // Split as the other weights: expert tensor groups are the tensor groups.
+  grid.expert = 2;
+  grid.expert_tensor = 2;
+  CHECK(grid.members(GroupKind::ExpertTensor, 5) == grid.members(GroupKind::Tensor, 5));
+  CHECK(grid.members(GroupKind::Expert, 5) == Ranks{5, 7});
+  CHECK(grid.members(GroupKind::ExpertData, 5) == Ranks{1, 5});
+  // Samples shared by 2: data ranks 0 and 1, 2 and 3.
+  grid.context = 2;
+  CHECK(grid.members(GroupKind::Context, 5) == Ranks{5, 7});
+  CHECK(grid.members(GroupKind::Context, 2) == Ranks{0, 2});
 }
 
 }  // namespace windtunnel

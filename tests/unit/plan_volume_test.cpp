@@ -167,7 +167,7 @@ double sent_inside(const Job& job, int layer, Purpose purpose) {
   for (const Op& op : plan.programs.front().ops) {
     if (op.kind != OpKind::Compute || op.purpose != purpose) continue;
     for (const BlockPiece& part : plan.blocks[std::size_t(op.block)])
-      if (const auto* tensor = std::get_if<TensorCollective>(&part.piece.what))
+      if (const auto* tensor = std::get_if<LayerCollective>(&part.piece.what))
         if (part.layer == layer) sum += ring_bytes(tensor->kind, tensor->size, 8);
   }
   return sum;

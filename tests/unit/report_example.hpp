@@ -20,7 +20,7 @@ namespace windtunnel::example {
 inline LayerWork work(const Model&, int, const Slice&) {
   LayerWork work;
   work.recompute = {{"again", Work{.op = OpClass::Matmul, .flops = Flops(0.5e12)}},
-                    {"reduce", TensorCollective{.size = Bytes(1e6)}}};
+                    {"reduce", LayerCollective{.size = Bytes(1e6)}}};
   work.forward_flops = Flops(2e12);
   work.backward_flops = Flops(4e12);
   work.causal_saving = Flops(1.5e12);

@@ -1,0 +1,193 @@
+#include "model/moe.hpp"
+
+#include <cmath>
+#include <utility>
+
+namespace windtunnel {
+namespace {
+
+constexpr GemmNames kRouter = {"router", "router.input_gradient", "router.weight_gradient"};
+constexpr GemmNames kExpertsIn = {"experts_in", "experts_in.input_gradient",
+                                  "experts_in.weight_gradient"};
+constexpr GemmNames kExpertsOut = {"experts_out", "experts_out.input_gradient",
+                                   "experts_out.weight_gradient"};
+constexpr GemmNames kSharedIn = {"shared_in", "shared_in.input_gradient",
+                                 "shared_in.weight_gradient"};
+constexpr GemmNames kSharedOut = {"shared_out", "shared_out.input_gradient",
+                                  "shared_out.weight_gradient"};
+
+Work elementwise_kernels(double bytes, int kernels) {
+  Work work = elementwise(Bytes(bytes));
+  work.kernels = kernels;
+  return work;
+}
+
+// Where the copies of one rank's tokens go.
+struct Routing {
+  Routing(const TransformerSlice& slice, const ExpertShape& shape)
+      : tokens(double(slice.tokens) / (slice.splits_sequence ? slice.tensor : 1)),
+        row(slice.element * double(slice.hidden)),
+        local_experts(int(shape.experts) / slice.expert),
+        expert(slice.expert),
+        expert_tensor(slice.expert_tensor) {
+    const double even = tokens * double(shape.per_token) / double(shape.experts);
+    const double each = shape.capacity_factor > 0 ? std::ceil(even * shape.capacity_factor) : even;
+    sent = each * double(shape.experts);
+    rows = sent * expert_tensor;
+    rows_of_expert = std::int64_t(std::ceil(rows / local_experts));
+  }
+
+  double tokens;  // of this rank
+  double row;     // bytes of a hidden state
+  int local_experts, expert, expert_tensor;
+  double sent = 0;                  // copies that leave the permutation, this rank's own included
+  double rows = 0;                  // that this rank's experts work on
+  std::int64_t rows_of_expert = 0;  // of a GEMM
+};
+
+// A GEMM for each local expert. Source: TransformerEngine GroupedLinear, multi_stream_cublas_gemm.
+// FLOPs for MFU are those of the tokens' own copies on all ranks: 2 k b s in out.
+Operation grouped_linear(const TransformerSlice& slice, const ExpertShape& shape,
+                         const Routing& routing, const GemmNames& names, std::int64_t in,
+                         std::int64_t out, double model_flops) {
+  Operation op;
+  const std::int64_t rows = routing.rows_of_expert;
+  const auto gemms = [&](std::string_view name, std::int64_t m, std::int64_t n, std::int64_t k) {
+    Work work = matmul(m, n, k, slice.type, routing.local_experts);
+    work.kernels = routing.local_experts;
+    return Piece{name, work};
+  };
+  op.forward = {gemms(names.forward, rows, out, in)};
+  op.backward_input = {gemms(names.input_gradient, rows, in, out)};
+  op.backward_weight = {gemms(names.weight_gradient, out, in, rows)};
+  op.backward = {op.backward_input.front(), op.backward_weight.front()};
+  op.saved = Bytes(slice.element * routing.rows * double(in));
+  op.held = op.working = Bytes(slice.element * routing.rows * double(in + out));
+  op.forward_flops = Flops(double(shape.per_token) * model_flops);
+  op.backward_flops = 2 * op.forward_flops;
+  return op;
+}
+
+// The linear onto E logits, and the choice of k in fp32. Forward, bytes a logit: cast e + 4, top k
+// 4, sparse probabilities cleared and written 4, map of the choice 1 and its sum by expert 1.
+// Backward: gradient of the probabilities 4, of the logits 4, cast 4 + e.
+Operation router(const TransformerSlice& slice, const ExpertShape& shape, const Routing& routing) {
+  Operation op = replicated_linear(slice, kRouter, slice.hidden, shape.experts);
+  const double logits = routing.tokens * double(shape.experts), e = slice.element;
+  op.forward.push_back({"top_k", elementwise_kernels((e + 14) * logits, 8)});
+  const Piece gradient = {"top_k", elementwise_kernels((e + 12) * logits, 4)};
+  op.backward.insert(op.backward.begin(), gradient);
+  op.backward_input.insert(op.backward_input.begin(), gradient);
+  op.saved += Bytes(5 * logits);  // probabilities and the map
+  return op;
+}
+
+// Pieces between a rank's tokens and its experts' rows. Towards the experts: copies (read and
+// written), the exchange, and rows ordered by local expert where several senders mixed them.
+void append_dispatch(const Routing& routing, std::vector<Piece>& pieces) {
+  const Bytes copies(routing.sent * routing.row);
+  pieces.push_back({"permute", elementwise_kernels(2 * copies.value, 2)});
+  if (routing.expert > 1)
+    pieces.push_back({"dispatch", LayerCollective{.kind = CollectiveKind::AllToAll,
+                                                  .size = copies,
+                                                  .group = LayerGroup::Expert}});
+  if (routing.expert_tensor > 1)
+    pieces.push_back({"dispatch_gather", LayerCollective{.kind = CollectiveKind::AllGather,
+                                                         .size = routing.expert_tensor * copies,
+                                                         .group = LayerGroup::ExpertTensor}});
+  if (routing.local_experts > 1 && routing.expert * routing.expert_tensor > 1)
+    pieces.push_back({"sort_rows", elementwise_kernels(2 * routing.rows * routing.row, 1)});
+}
+
+// The way back; the sum over a token's copies reads them and writes the token.
+void append_combine(const Routing& routing, std::vector<Piece>& pieces) {
+  const Bytes copies(routing.sent * routing.row);
+  if (routing.local_experts > 1 && routing.expert * routing.expert_tensor > 1)
+    pieces.push_back({"sort_rows", elementwise_kernels(2 * routing.rows * routing.row, 1)});
+  if (routing.expert_tensor > 1)
+    pieces.push_back({"combine_sum", LayerCollective{.kind = CollectiveKind::ReduceScatter,
+                                                     .size = routing.expert_tensor * copies,
+                                                     .group = LayerGroup::ExpertTensor}});
+  if (routing.expert > 1)
+    pieces.push_back({"combine", LayerCollective{.kind = CollectiveKind::AllToAll,
+                                                 .size = copies,
+                                                 .group = LayerGroup::Expert}});
+  pieces.push_back(
+      {"unpermute", elementwise_kernels(copies.value + routing.tokens * routing.row, 2)});
+}
+
+// Tokens to experts: forward out, backward home. The rows themselves are kept by the experts.
+Operation dispatch(const Routing& routing) {
+  Operation op;
+  append_dispatch(routing, op.forward);
+  append_combine(routing, op.backward);
+  op.backward_input = op.backward;
+  op.working = Bytes((routing.sent + routing.rows) * routing.row);
+  return op;
+}
+
+Operation combine(const Routing& routing) {
+  Operation op;
+  append_combine(routing, op.forward);
+  append_dispatch(routing, op.backward);
+  op.backward_input = op.backward;
+  op.working = Bytes((routing.sent + routing.rows) * routing.row);
+  return op;
+}
+
+void append_shared(const TransformerSlice& slice, std::int64_t ffn,
+                   std::vector<Operation>& operations) {
+  operations.push_back(column_parallel_linear(slice, kSharedIn, slice.hidden, 2 * ffn));
+  operations.push_back(
+      swiglu(slice, "shared_swiglu", double(slice.tokens) * double(ffn) / slice.tensor));
+  operations.push_back(row_parallel_linear(slice, kSharedOut, ffn, slice.hidden));
+  operations.push_back(residual_add(slice, "shared_sum", false));
+}
+
+}  // namespace
+
+std::vector<Operation> expert_operations(const TransformerSlice& slice, const ExpertShape& shape) {
+  const Routing routing(slice, shape);
+  const std::int64_t h = slice.hidden, f = shape.ffn, width = f / slice.expert_tensor;
+  const double flops = 2.0 * double(slice.tokens) * double(h) * double(f);
+  std::vector<Operation> operations = {router(slice, shape, routing), dispatch(routing)};
+  operations.push_back(grouped_linear(slice, shape, routing, kExpertsIn, h, 2 * width, 2 * flops));
+  operations.push_back(swiglu(slice, "experts_swiglu", routing.rows * double(width)));
+  operations.push_back(grouped_linear(slice, shape, routing, kExpertsOut, width, h, flops));
+  operations.push_back(combine(routing));
+  if (shape.shared_ffn > 0) append_shared(slice, shape.shared_ffn, operations);
+  return operations;
+}
+
+std::vector<Tensor> expert_tensors(std::int64_t hidden, const ExpertShape& shape) {
+  const int experts = int(shape.experts), used = int(shape.per_token);
+  const std::int64_t weights = shape.experts * shape.ffn * hidden;
+  std::vector<Tensor> tensors = {{"router.weight", shape.experts * hidden, false},
+                                 {"experts_in.weight", 2 * weights, false, experts, used},
+                                 {"experts_out.weight", weights, false, experts, used}};
+  if (shape.shared_ffn > 0) {
+    tensors.push_back({"shared_in.weight", 2 * shape.shared_ffn * hidden, true});
+    tensors.push_back({"shared_out.weight", shape.shared_ffn * hidden, true});
+  }
+  return tensors;
+}
+
+std::string expert_slice_limits(const ExpertShape& shape, const Slice& slice) {
+  const auto uneven = [](std::string_view how, int ranks, std::int64_t value,
+                         std::string_view what) {
+    if (value % ranks == 0) return std::string();
+    return std::string(how) + " parallelism " + std::to_string(ranks) + " does not divide the " +
+           std::to_string(value) + " " + std::string(what);
+  };
+  if (slice.tensor > 1 && !slice.sequence_parallel)
+    return "a mixture of experts under tensor parallelism needs sequence_parallel, as in "
+           "Megatron-LM";
+  for (const std::string& why :
+       {uneven("expert", slice.expert, shape.experts, "experts"),
+        uneven("expert tensor", slice.expert_tensor, shape.ffn, "features of an expert"),
+        split_limit("features of the shared expert", shape.shared_ffn, slice.tensor)})
+    if (!why.empty()) return why;
+  return {};
+}
+
+}  // namespace windtunnel

@@ -1,0 +1,105 @@
+// Mixtures of experts and shared samples from YAML to the simulated step.
+#include "catch.hpp"
+#include "engine/simulate.hpp"
+#include "report/report.hpp"
+#include "strategies.hpp"
+
+namespace windtunnel {
+namespace {
+
+const std::vector<Setting> kLayouts = {
+    {"experts", "parallel: {data: 16, expert: 8}\n"},
+    {"experts over all", "parallel: {data: 16, expert: 16}\n"},
+    {"experts in a node", "parallel: {data: 16, expert: 2, zero_stage: 1}\n"},
+    {"experts folded over tensor ranks",
+     "parallel: {data: 8, tensor: 2, sequence_parallel: true, expert: 8, expert_tensor: 1}\n"},
+    {"split experts", "parallel: {data: 8, tensor: 2, sequence_parallel: true, expert: 4}\n"},
+    {"experts in a pipeline",
+     "parallel: {data: 4, pipeline: 4, expert: 4}\nschedule: 1f1b\nrecompute: full\n"},
+    {"ring", "parallel: {data: 4, context: 4}\n"},
+    {"all-gather", "parallel: {data: 4, context: 4, context_parallel: all_gather}\n"},
+    {"ulysses", "parallel: {data: 4, context: 4, context_parallel: ulysses, zero_stage: 1}\n"},
+    {"ring, tensor and pipeline",
+     "parallel: {data: 2, context: 2, tensor: 2, sequence_parallel: true, pipeline: 2}\n"
+     "schedule: 1f1b\n"},
+    {"ring and experts, slow host",
+     "parallel: {data: 4, context: 4, expert: 8}\nhost: {kernel: 30 us, collective: 70 us}\n"},
+};
+
+Job layout_job(const Setting& layout, const Condition& condition,
+               const std::string& communication) {
+  const std::string yaml =
+      "model: {family: llama, hidden: 512, layers: 4, heads: 8, ffn: 1024, vocab: 4096,\n"
+      "        experts: 16, experts_per_token: 2}\n" +
+      cluster_yaml(condition, communication) +
+      "batch: {global: 32, micro: 1, sequence: 256}\n"
+      "precision: {compute: bf16, gradients: fp32}\nattention: flash\n" +
+      layout.yaml;
+  return load_job_text(yaml, WINDTUNNEL_SOURCE_DIR "/workloads/test.yaml", {});
+}
+
+double step_time(const Job& job, Fidelity fidelity) {
+  Conditions conditions = conditions_of(job);
+  conditions.fidelity = fidelity;
+  return simulate(build_plan(job), build_cluster(job.cluster, job.gpus), conditions).end.value;
+}
+
+}  // namespace
+
+TEST_CASE("experts and context: folded, stage and full agree") {
+  for (const Setting& layout : kLayouts)
+    for (const std::size_t condition :
+         {std::size_t(0), std::size_t(1), std::size_t(5), kConditions.size() - 1})
+      for (const std::string& communication : {kAlphaBeta, kNccl}) {
+        INFO(layout.name << ", " << kConditions[condition].name << ", " << communication);
+        const Job job = layout_job(layout, kConditions[condition], communication);
+        const double full = step_time(job, Fidelity::Full);
+        CHECK(step_time(job, Fidelity::Stage) == Approx(full).epsilon(1e-9));
+        CHECK(step_time(job, Fidelity::Folded) == Approx(full).epsilon(1e-9));
+      }
+}
+
+TEST_CASE("experts: an all-to-all takes what leaves the ranks at the speed of their links") {
+  // 2 GPUs of one node, NVLink 300 GB/s and 2 us each way. 256 tokens x 2 copies x 512 x 2 bytes =
+  // 524288 of which half leave: 2 us + 262144 / 300e9 s, twice forward, twice backward, 4 blocks,
+  // 32 / 2 micro-batches; nothing else of the step but what is the same without them.
+  const auto job_on = [&](const std::string& links) {
+    const std::string yaml =
+        "model: {family: llama, hidden: 512, layers: 4, heads: 8, ffn: 1024, vocab: 4096,\n"
+        "        experts: 2, experts_per_token: 2}\n"
+        "cluster: {nodes: [{count: 1, type: {gpu: ../topologies/gpus/a100-sxm4-80gb.yaml, gpus: "
+        "2,\n"
+        "  interconnect: {family: nvlink_switch, " +
+        links +
+        ", efficiency: 1}}}],\n"
+        "  communication: " +
+        kAlphaBeta +
+        "}\n"
+        "gpus: 2\nparallel: {data: 2, expert: 2}\ngradient_clipping: false\n"
+        "data_parallel: {overlap: false}\n"
+        "batch: {global: 32, micro: 1, sequence: 256}\n"
+        "precision: {compute: bf16, gradients: fp32}\nattention: flash\n";
+    return load_job_text(yaml, WINDTUNNEL_SOURCE_DIR "/workloads/test.yaml", {});
+  };
+  const Job fast = job_on("bandwidth: 300 GB/s, latency: 2 us");
+  const Job late = job_on("bandwidth: 300 GB/s, latency: 12 us");
+  const Program program = build_plan(fast).programs.front();
+  int reductions = 0;
+  for (const Op& op : program.ops) reductions += op.kind == OpKind::Collective;
+  // 10 us more for each all-to-all, and for both rounds of a ring all-reduce on 2 ranks.
+  CHECK(step_time(late, Fidelity::Full) - step_time(fast, Fidelity::Full) ==
+        Approx(10e-6 * (16 * 4 * 4 + 2 * reductions)).epsilon(1e-9));
+}
+
+TEST_CASE("experts: the report names active parameters, the layout and what is assumed") {
+  const Job job = layout_job(kLayouts[0], kConditions[0], kNccl);
+  const Plan plan = build_plan(job);
+  const Trace trace = simulate(plan, build_cluster(job.cluster, job.gpus), conditions_of(job));
+  const Report report = summarize(job, plan, trace);
+  const std::string text = to_text(report, job);
+  CHECK(text.find("active)") != std::string::npos);
+  CHECK(text.find("expert 8 x expert tensor 1, balanced routing") != std::string::npos);
+  CHECK(to_json(report, job).find("\"routing\": \"balanced\"") != std::string::npos);
+}
+
+}  // namespace windtunnel
