@@ -167,6 +167,12 @@ void resolve_layers(const YamlMap& map, Job& job) {
                         blocks, stages));
 }
 
+void check_data(const YamlMap& map, const Job& job) {
+  if (!job.data) return;
+  const std::string why = data_complaint(job.model, job.data->format);
+  if (!why.empty()) place(map, {"data", "format"}).fail(why);
+}
+
 void check_experts(const YamlMap& map, const Job& job) {
   const Parallelism& parallel = job.parallel;
   if (!parallel.folds_experts()) return;
@@ -193,12 +199,6 @@ void check_context(const YamlMap& map, const Job& job) {
     place(map, {"parallel", "context"})
         .fail(fmt::format("models of the family '{}' have no context parallelism",
                           job.model.family->name));
-}
-
-void check_data(const YamlMap& map, const Job& job) {
-  if (!job.data) return;
-  const std::string why = data_complaint(job.model, job.data->format);
-  if (!why.empty()) place(map, {"data", "format"}).fail(why);
 }
 
 // Places the complaint at the first kind of parallelism without which there is none.

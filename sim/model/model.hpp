@@ -85,7 +85,6 @@ struct Slice {
   // so that all have the same part of a causal square.
   int context = 1;
   ContextParallel context_parallel = ContextParallel::Ring;
-
   bool fuses_norms() const { return kernels == Kernels::Fused; }
 };
 

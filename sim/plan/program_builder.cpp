@@ -187,7 +187,7 @@ void ProgramBuilder::append_parts(const Action& action, bool reduce,
     for (int layer = range.first; layer < range.end; ++layer) {
       Part part{.action = action, .layers = {layer, layer + 1}};
       if (reduce && parameters_of(layer).total() > 0)
-        part.buckets = buckets(part.layers, kNoLimit, kNoLimit, false);
+        part.buckets = buckets(part.layers, false, kNoLimit, kNoLimit);
       own.push_back(part);
     }
     if (action.type != ActionType::F) std::reverse(own.begin(), own.end());
@@ -209,12 +209,14 @@ bool ProgramBuilder::is_shared_with_other_end(const Tensor& tensor) const {
   return first != last && tensor.name == job_.model.layers.front().tensors.front().name;
 }
 
-// Gradients of routed experts, or all others, in the order in which they become ready, reverse
-// registration, cut into buckets. Where shards are kept, shared words have a bucket of their own:
-// both ends then divide them alike, so that their shards can be added up after the reduction.
-// Source: Megatron-LM, _does_param_require_new_bucket in core/distributed/param_and_grad_buffer.py.
-std::vector<ProgramBuilder::Bucket> ProgramBuilder::buckets(LayerRange range, Bytes first_limit,
-                                                            Bytes limit, bool expert) const {
+// Gradients of the routed experts or of the others, in the order in which they become ready,
+// reverse registration, cut into buckets. Where shards are kept, shared words have a bucket of
+// their own: both ends then divide them alike, so that their shards can be added up after the
+// reduction. Source: Megatron-LM, _does_param_require_new_bucket in
+// core/distributed/param_and_grad_buffer.py.
+std::vector<ProgramBuilder::Bucket> ProgramBuilder::buckets(LayerRange range, bool expert,
+                                                            Bytes first_limit,
+                                                            Bytes limit) const {
   std::vector<Bytes> sizes;
   std::vector<Bucket> tensors_ready;
   std::optional<int> alone;
@@ -224,7 +226,7 @@ std::vector<ProgramBuilder::Bucket> ProgramBuilder::buckets(LayerRange range, By
       if (is_expert(*tensor) != expert) continue;
       const std::int64_t numel = numel_of(*tensor);
       if (shards_ > 1 && is_shared_with_other_end(*tensor)) alone = int(sizes.size());
-      tensors_ready.push_back({layer, numel});
+      tensors_ready.push_back({numel, expert, layer});
       sizes.push_back(Bytes(double(numel) * gradient_bytes_));
     }
   }
@@ -242,17 +244,17 @@ std::vector<ProgramBuilder::Bucket> ProgramBuilder::buckets(LayerRange range, By
 std::vector<ProgramBuilder::Part> ProgramBuilder::bucket_parts(const Action& action) const {
   const LayerRange range = context_.layers_of_stage[std::size_t(action.stage)];
   const DataParallelOptions& options = job_.data_parallel;
-  std::vector<Bucket> all;
-  for (const bool expert : {false, true}) {
-    if ((expert ? expert_copies() : grid_.data) == 1) continue;
-    const auto some = buckets(range, options.first_bucket, options.bucket, expert);
-    all.insert(all.end(), some.begin(), some.end());
+  std::vector<Bucket> ready;
+  if (grid_.data > 1) ready = buckets(range, false, options.first_bucket, options.bucket);
+  if (folds_experts_ && grid_.expert_data() > 1) {
+    const auto experts = buckets(range, true, options.first_bucket, options.bucket);
+    ready.insert(ready.end(), experts.begin(), experts.end());
+    std::stable_sort(ready.begin(), ready.end(),
+                     [](const Bucket& a, const Bucket& b) { return a.layer > b.layer; });
   }
-  std::stable_sort(all.begin(), all.end(),
-                   [](const Bucket& a, const Bucket& b) { return a.layer > b.layer; });
   std::vector<Part> parts;
   int end = range.end;
-  for (const Bucket& bucket : all) {
+  for (const Bucket& bucket : ready) {
     if (bucket.layer < end) {
       parts.push_back({.action = action, .layers = {bucket.layer, end}});
       end = bucket.layer;

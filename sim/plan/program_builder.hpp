@@ -53,9 +53,9 @@ class ProgramBuilder {
 
  private:
   struct Bucket {
-    int layer = 0;  // of the tensor that is ready last
     std::int64_t parameters = 0;
-    bool expert = false;  // of routed experts that are folded
+    bool expert = false;
+    int layer = 0;  // of the tensor that is ready last
   };
   // Layers of an action that run without a stop on the compute stream.
   struct Part {
@@ -80,15 +80,14 @@ class ProgramBuilder {
   bool reduces_each_pass() const;
   std::vector<Part> parts() const;
   void append_parts(const Action& action, bool reduce, std::vector<Part>& parts) const;
+  std::vector<Bucket> buckets(LayerRange layers, bool expert, Bytes first_limit, Bytes limit) const;
   std::vector<Part> bucket_parts(const Action& action) const;
-  std::vector<Bucket> buckets(LayerRange layers, Bytes first_limit, Bytes limit, bool expert) const;
   bool is_shared_with_other_end(const Tensor& tensor) const;
   void mark_gathers(std::vector<Part>& parts) const;
 
   // Ranks over which gradients are divided once they are reduced: ZeRO-1 keeps whole buffers.
   int gradient_shards() const { return job_.parallel.zero_stage >= 2 ? shards_ : 1; }
-  int expert_copies() const { return folds_experts_ ? grid_.expert_data() : 1; }
-  bool has_copies() const { return grid_.data > 1 || expert_copies() > 1; }
+  bool has_copies() const { return grid_.data > 1 || (folds_experts_ && grid_.expert_data() > 1); }
 
   int add(Op op);
   void set_resident_memory();
