@@ -29,6 +29,7 @@ constexpr ParameterSpec kParameters[] = {
     {"expert_ffn", ParameterKind::Count, false, 0},  // absent: ffn
     {"shared_expert_ffn", ParameterKind::Count, false, 0},
     {"capacity_factor", ParameterKind::Ratio, false, 0},  // absent: no token is dropped
+    {"router_bias", ParameterKind::Flag, false, 0},
     {"dense_layers", ParameterKind::Count, false, 0},
     {"expert_interval", ParameterKind::Count, false, 1},
     {"kv_rank", ParameterKind::Count, false, 0},  // absent: no latent attention
@@ -37,8 +38,9 @@ constexpr ParameterSpec kParameters[] = {
     {"value_size", ParameterKind::Count, false, 0},
 };
 
-constexpr std::string_view kExpertParameters[] = {
-    "experts_per_token", "expert_ffn", "shared_expert_ffn", "capacity_factor", "dense_layers"};
+constexpr std::string_view kExpertParameters[] = {"experts_per_token", "expert_ffn",
+                                                  "shared_expert_ffn", "capacity_factor",
+                                                  "router_bias",       "dense_layers"};
 
 constexpr std::int64_t kWidestAttention = 1 << 22, kMostExperts = 1 << 14;
 
@@ -69,7 +71,8 @@ BlockShape block_shape(const Parameters& parameters, int block) {
                .per_token = parameters.count("experts_per_token"),
                .ffn = count_or(parameters, "expert_ffn", shape.ffn),
                .shared_ffn = parameters.count("shared_expert_ffn"),
-               .capacity_factor = parameters.number("capacity_factor")};
+               .capacity_factor = parameters.number("capacity_factor"),
+               .router_bias = parameters.flag("router_bias")};
   return shape;
 }
 

@@ -165,6 +165,7 @@ std::vector<Tensor> expert_tensors(std::int64_t hidden, const ExpertShape& shape
   std::vector<Tensor> tensors = {{"router.weight", shape.experts * hidden, false},
                                  {"experts_in.weight", 2 * weights, false, experts, used},
                                  {"experts_out.weight", weights, false, experts, used}};
+  if (shape.router_bias) tensors.insert(tensors.begin() + 1, {"router.bias", shape.experts, false});
   if (shape.shared_ffn > 0) {
     tensors.push_back({"shared_in.weight", 2 * shape.shared_ffn * hidden, true});
     tensors.push_back({"shared_out.weight", shape.shared_ffn * hidden, true});

@@ -50,6 +50,7 @@ struct ExpertShape {
   // Each expert takes exactly this many times its even part of the tokens: the others are dropped,
   // missing ones padded. 0: none is dropped.
   double capacity_factor = 0;
+  bool router_bias = false;  // a number for each expert that shifts the choice
 };
 
 // Latent attention in place of one linear onto queries, keys and values (latent_attention.hpp).

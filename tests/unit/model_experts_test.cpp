@@ -140,7 +140,9 @@ TEST_CASE("Experts under tensor parallelism, split or whole") {
   CHECK(experts(work) ==
         std::vector<Exchange>{{"dispatch", AllToAll, LayerGroup::Expert, 16777216},
                               {"combine", AllToAll, LayerGroup::Expert, 16777216}});
-  CHECK(work_named(work.forward, "experts_in").m == 8 * 2048);
+  // One expert, for an eighth of the copies of 8 ranks.
+  CHECK(work_named(work.forward, "experts_in").m == 2048);
+  CHECK(work_named(work.forward, "experts_in").n == 2 * 14336);
   CHECK(work_named(work.forward, "router").m == 1024);
 }
 

@@ -145,7 +145,8 @@ TEST_CASE("DeepSeek-V3 has its published parameters") {
                               {"experts", {256}},
                               {"experts_per_token", {8}},
                               {"expert_ffn", {2048}},
-                              {"shared_expert_ffn", {2048}}});
+                              {"shared_expert_ffn", {2048}},
+                              {"router_bias", {1}}});
   CHECK(model.parameter_count() == 671026419200);        // 671 B
   CHECK(model.active_parameter_count() == 37552297472);  // 37 B, both embeddings counted
 }
