@@ -163,7 +163,9 @@ constexpr std::size_t kMostComplaints = 8;
 // This process is one rank.
 int calibrate_one_rank(const CalibrateOptions& options, const std::vector<Job>& jobs,
                        const Place& place) {
-  if (const std::string complaint = blas_complaint(); !complaint.empty()) return fail(complaint);
+  if (const std::string complaint = blas_complaint(measured_blas(), slowest_rate());
+      !complaint.empty())
+    return fail(complaint);
   Rendezvous rendezvous(place);
   Watchdog watchdog(place);
   auto calibration =

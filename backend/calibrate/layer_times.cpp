@@ -37,7 +37,7 @@ class Stage {
                   return make_stand_in_group(int(at - members.begin()), int(members.size()));
                 }),
         device_(make_cpu_device(local_rank, true)),
-        data_(job, {.seed = kSeed}) {
+        data_(job, kSeed) {
     const Coordinates at = plan.grid.coordinates(rank);
     const auto batches = [&job, at, this](const LayerContext& context, int step, int index) {
       const std::int64_t first =
