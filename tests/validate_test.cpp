@@ -235,8 +235,8 @@ TEST_CASE("Grok: experts and shared samples; who splits an expert is assumed unl
   CHECK(job.parallel.ranks_of_expert() == 4);
   CHECK(job_for("08_dgxc_benchmarking", "0378").parallel.ranks_of_expert() == 1);
   const auto assumed = mapped_row(row_named("08_dgxc_benchmarking", "0102"), rules()).assumed;
-  for (const char* what : {"every expert gets the same number of tokens", "etp 4",
-                           "context parallel ring"})
+  for (const char* what :
+       {"every expert gets the same number of tokens", "etp 4", "context parallel ring"})
     CHECK(std::count(assumed.begin(), assumed.end(), what) == 1);
 }
 

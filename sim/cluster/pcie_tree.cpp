@@ -22,9 +22,9 @@ namespace windtunnel {
 namespace {
 
 constexpr ParameterSpec kParameters[] = {
-    {"gpus_per_switch", ParameterKind::Count},      {"switches_per_socket", ParameterKind::Count},
-    {"bandwidth", ParameterKind::DataRate},         {"socket_bandwidth", ParameterKind::DataRate},
-    {"efficiency", ParameterKind::Ratio}, {"latency", ParameterKind::Time},
+    {"gpus_per_switch", ParameterKind::Count}, {"switches_per_socket", ParameterKind::Count},
+    {"bandwidth", ParameterKind::DataRate},    {"socket_bandwidth", ParameterKind::DataRate},
+    {"efficiency", ParameterKind::Ratio},      {"latency", ParameterKind::Time},
 };
 
 std::string limits(const Parameters& parameters, const NodeType&) {

@@ -215,8 +215,7 @@ bool ProgramBuilder::is_shared_with_other_end(const Tensor& tensor) const {
 // reduction. Source: Megatron-LM, _does_param_require_new_bucket in
 // core/distributed/param_and_grad_buffer.py.
 std::vector<ProgramBuilder::Bucket> ProgramBuilder::buckets(LayerRange range, bool expert,
-                                                            Bytes first_limit,
-                                                            Bytes limit) const {
+                                                            Bytes first_limit, Bytes limit) const {
   std::vector<Bytes> sizes;
   std::vector<Bucket> tensors_ready;
   std::optional<int> alone;
