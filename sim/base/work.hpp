@@ -33,6 +33,7 @@ struct Work {
   int kernels = 1;        // launches that this work stands for
   double efficiency = 1;  // of its FLOPs, relative to the kernel that the device's curve is of
   Seconds duration{};
+  std::optional<DType> format{};  // where it is not the job's: attention and logits of an fp8 job
 };
 
 // C[m,n] += A[m,k] B[k,n], `batch` times, each operand read or written once.

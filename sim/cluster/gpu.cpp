@@ -79,7 +79,8 @@ Seconds tiled_time(const GpuSpec& gpu, const Work& work, DType type) {
                              split_time(gpu, work, split);
         best = best ? std::min(*best, time) : time;
       }
-  return std::max(*best, work.flops / (peak * (gemm.sustained * clock_under_limit(gpu))));
+  const double sustained = type == DType::Fp8 ? gemm.sustained_fp8 : gemm.sustained;
+  return std::max(*best, work.flops / (peak * (sustained * clock_under_limit(gpu))));
 }
 
 Seconds compute_time(const GpuSpec& gpu, const Work& work, DType type) {
@@ -110,7 +111,7 @@ Seconds kernel_time(const GpuSpec& gpu, const Work& work, DType type) {
   if (work.op == OpClass::Fixed) return work.duration;
   SIM_CHECK(work.kernels >= 1, "a work has at least one kernel");
   return double(work.kernels) * gpu.launch_overhead +
-         std::max(compute_time(gpu, work, type), memory_time(gpu, work));
+         std::max(compute_time(gpu, work, work.format.value_or(type)), memory_time(gpu, work));
 }
 
 }  // namespace windtunnel

@@ -38,7 +38,7 @@ struct GemmTiles {
   int processors = 0;  // streaming multiprocessors
   double fill = 0;
   Seconds latency;
-  double sustained = 1;
+  double sustained = 1, sustained_fp8 = 1;
   struct Alignment {
     double bytes = 0, efficiency = 1;
   };
@@ -72,9 +72,9 @@ double clock_under_limit(const GpuSpec& gpu);
 // and no less than flops / (peak * sustained). `e` includes the efficiency of the alignment: the
 // largest power of two that divides m, n and k, in bytes (rows may run along any two of them).
 // Elsewhere `e` is the curve of the operation's class; e_bytes the Elementwise curve (for
-// Optimizer and Embedding their own). Curves are read at the size of one kernel: a work of 10
-// kernels has kernels of a tenth of its FLOPs and bytes. A Fixed work takes its duration. Requires
-// a peak for `type` when flops > 0.
+// Optimizer and Embedding their own). A work's own format goes before `type`. Curves are read at
+// the size of one kernel: a work of 10 kernels has kernels of a tenth of its FLOPs and bytes. A
+// Fixed work takes its duration. Requires a peak for `type` when flops > 0.
 Seconds kernel_time(const GpuSpec& gpu, const Work& work, DType type);
 
 }  // namespace windtunnel

@@ -45,6 +45,7 @@ GemmTiles read_gemm(YamlMap& map) {
   gemm.fill = double(map.at("fill").integer(0, kMostProcessors));
   gemm.latency = Seconds(map.at("latency").quantity(QuantityKind::Duration, true));
   if (const auto sustained = map.find("sustained")) gemm.sustained = sustained->proportion();
+  if (const auto fp8 = map.find("sustained_fp8")) gemm.sustained_fp8 = fp8->proportion();
   if (const auto alignments = map.find("alignments"))
     gemm.alignments = read_alignments(*alignments);
   const YamlValue tiles = map.at("tiles");

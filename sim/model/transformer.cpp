@@ -112,9 +112,11 @@ Operation flash_attention(const TransformerSlice& slice, const BlockShape& shape
   const double sums = 4 * double(slice.tokens) * double(shape.heads) / slice.tensor;
   const double efficiency = slice.attention == AttentionKernel::Flash1 ? kFlash1Efficiency : 1;
   Work forward = {.op = OpClass::Attention, .flops = run, .efficiency = efficiency};
+  forward.format = slice.wide_format();
   forward.bytes = Bytes(per_feature * (queries + outputs + pairs) + sums);
   Work backward = {
       .op = OpClass::Attention, .flops = 2.5 * run, .kernels = 3, .efficiency = efficiency};
+  backward.format = slice.wide_format();
   backward.bytes = Bytes(per_feature * 2 * (queries + outputs + pairs) + sums);
   Operation op = elementwise_operation("attention", forward, backward,
                                        Bytes(per_feature * (queries + pairs) + sums));
@@ -128,7 +130,9 @@ Operation unfused_attention(const TransformerSlice& slice, const BlockShape& sha
   const double e = slice.element, scores = double(batch) * double(s) * double(s);
   const double context = e * double(slice.tokens) * double(shape.heads * d) / slice.tensor;
   const double keys = 2 * e * double(slice.tokens) * double(shape.kv_heads * d) / slice.tensor;
-  const Work square = matmul(s, s, d, slice.type, batch), mix = matmul(s, d, s, slice.type, batch);
+  const DType wide = slice.wide_format().value_or(slice.type);
+  Work square = matmul(s, s, d, wide, batch), mix = matmul(s, d, s, wide, batch);
+  square.format = mix.format = slice.wide_format();
   Operation op;
   // Eager: scaled, masked by a byte, cast, softmax in fp32, cast back.
   const bool eager = slice.attention == AttentionKernel::Eager;
@@ -426,7 +430,14 @@ LayerWork token_embedding(const TransformerSlice& slice, const EmbeddingShape& s
 }
 
 std::vector<Operation> vocabulary_loss(const TransformerSlice& slice, std::int64_t vocab) {
-  return {column_parallel_linear(slice, kLogits, slice.hidden, vocab), cross_entropy(slice, vocab)};
+  TransformerSlice wide = slice;
+  wide.type = slice.wide_format().value_or(slice.type);
+  Operation logits = column_parallel_linear(wide, kLogits, slice.hidden, vocab);
+  for (std::vector<Piece>* pieces :
+       {&logits.forward, &logits.backward, &logits.backward_input, &logits.backward_weight})
+    for (Piece& piece : *pieces)
+      if (auto* work = std::get_if<Work>(&piece.what)) work->format = slice.wide_format();
+  return {logits, cross_entropy(slice, vocab)};
 }
 
 void set_logits(const TransformerSlice& slice, std::int64_t vocab, LayerWork& work) {

@@ -29,6 +29,11 @@ struct TransformerSlice {
   int tensor;
   bool splits_sequence;  // sequence parallel with t > 1
   DType type;
+  // Of attention and logits, which TransformerEngine leaves in 16 bits; nothing where that is
+  // `type`.
+  std::optional<DType> wide_format() const {
+    return type == DType::Fp8 ? std::optional(DType::Bf16) : std::nullopt;
+  }
   double element;  // bytes of an activation element
   AttentionKernel attention;
   Kernels kernels;

@@ -103,6 +103,21 @@ TEST_CASE("rows that start between the lines of memory slow the tiles of a GEMM 
   CHECK(rate(1280, 1280, 1312, DType::Fp32) == Approx(1));     // 32 x 4 B
 }
 
+TEST_CASE("fp8 GEMMs have their own sustained rate, and a work may keep its own format") {
+  GpuSpec gpu = perfect_gpu();
+  gpu.peak[std::size_t(DType::Fp8)] = FlopRate(624e12);
+  gpu.gemm = {.processors = 100,
+              .fill = 0,
+              .latency = Seconds(0),
+              .sustained = 0.8,
+              .sustained_fp8 = 0.5,
+              .tiles = {{128, 128, 1}}};
+  Work work = matmul(12800, 12800, 4096, DType::Fp8);
+  CHECK(kernel_time(gpu, work, DType::Fp8).value == Approx(work.flops.value / (0.5 * 624e12)));
+  work.format = DType::Bf16;
+  CHECK(kernel_time(gpu, work, DType::Fp8).value == Approx(work.flops.value / (0.8 * 312e12)));
+}
+
 TEST_CASE("a fixed work takes its duration on any GPU") {
   const Work work{.op = OpClass::Fixed, .duration = Seconds(1.5)};
   CHECK(kernel_time(GpuSpec{}, work, DType::Fp8).value == 1.5);

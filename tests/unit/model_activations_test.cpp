@@ -158,4 +158,20 @@ TEST_CASE("Fused kernels of ResNet run ReLU and the shortcut's sum with the batc
   CHECK(bytes_forward(Kernels::Fused) == image * (norms + 256));
 }
 
+TEST_CASE("In an fp8 job the linears are fp8, attention and logits stay in bf16") {
+  const Model model = llama3_8b();
+  const int head = int(model.layers.size()) - 1;
+  for (const AttentionKernel attention : {AttentionKernel::Flash, AttentionKernel::Unfused}) {
+    const Slice slice = {.sequence = 2048, .type = DType::Fp8, .attention = attention};
+    for (const int layer : {1, head})
+      for (const Piece& piece : layer_work(model, layer, slice).backward) {
+        const auto* work = std::get_if<Work>(&piece.what);
+        if (!work || work->flops.value == 0) continue;
+        const bool linear = layer == 1 && work->op == OpClass::Matmul && work->batch == 1;
+        INFO(piece.name);
+        CHECK(work->format == (linear ? std::nullopt : std::optional(DType::Bf16)));
+      }
+  }
+}
+
 }  // namespace windtunnel
