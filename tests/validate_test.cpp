@@ -249,8 +249,11 @@ TEST_CASE("SimuMax: context parallelism by all-to-all") {
 TEST_CASE("rows that state too little are refused with a reason") {
   CHECK(refusal_of("01_korthikanti_2022", "0017") == "not a measurement");
   CHECK(refusal_of("06_megatron_bridge", "0019") == "no profile of the GPU");
-  CHECK(refusal_of("07_nemo_older", "0001") == "no efficiency curves of this number format");
-  CHECK(refusal_of("07_nemo_older", "0011") == "no efficiency curves of this number format");
+  CHECK(refusal_of("07_nemo_older", "0001").empty());  // fp8 on H100
+  PublishedRow on_a100 = row_named("07_nemo_older", "0001");
+  on_a100.cells["gpu_type"] = "A100-SXM4-80GB";
+  CHECK(mapped_row(on_a100, rules()).refusal->reason ==
+        "no efficiency curves of this number format");
   CHECK(refusal_of("15_moe_parallel_folding", "0004") == "only an MFU is published");
   CHECK(refusal_of("08_dgxc_benchmarking", "0001") == "a model cut to a few layers");
   CHECK(refusal_of("19_oneflow_libai_dlperf", "0001") == "no GPU stated");
