@@ -153,7 +153,7 @@ std::string slice_limits(const Model& model, const Slice& slice) {
   const Parameters& parameters = model.parameters;
   for (int block = 0; block < parameters.count("layers"); ++block) {
     const BlockShape shape = block_shape(parameters, block);
-    const std::string why = block_slice_limits(shape, slice.sequence, slice);
+    std::string why = block_slice_limits(shape, slice.sequence, slice);
     if (!why.empty()) return why;
   }
   return vocabulary_limit(parameters.count("vocab"), slice.tensor);
