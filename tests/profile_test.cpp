@@ -48,7 +48,8 @@ Profile profile_of_layers(const Job& job) {
   profile.hardware = "none";
   profile.software = "none";
   for (int layer = 0; layer < int(job.model.layers.size()); ++layer) {
-    LayerTime time{.identity = layer_identity(job, layer), .passes = {}};
+    LayerTime time{
+        .identity = layer_identity(job, layer), .kin = layer_kin(job, layer), .passes = {}};
     bool known = false;
     for (const LayerTime& other : profile.layers) known = known || other.identity == time.identity;
     if (known) continue;
@@ -139,9 +140,13 @@ TEST_CASE("measured layers and optimizer take exactly their times") {
     job.stragglers = {{0, 1.5}};
     check_step(job, 1.5 * (198 + 3.5));
   }
-  SECTION("other micro-batches were not measured") {
-    job.batch.micro = 4;
-    CHECK(step_ms(job, Fidelity::Full) < 4);
+  SECTION("a micro-batch that was not measured is read off the one that was") {
+    job.batch.micro = 4;  // one of twice the size
+    check_step(job, 198 + 3 + 0.5);
+    CHECK(profile_coverage(job, build_plan(job)) ==
+          "profile test, 2026-11-21, quiet\n"
+          "  measured: gradient norm, optimizer\n"
+          "  from other sizes: block 0, block 1, head, input\n");
   }
   SECTION("another depth has the same layers") {
     Job deep = job_of(
@@ -162,6 +167,44 @@ TEST_CASE("measured layers and optimizer take exactly their times") {
           "  measured: block 0, block 1, gradient norm, input, optimizer\n"
           "  by the topology's models: head\n");
   }
+}
+
+TEST_CASE("a layer between measured ones of its kin") {
+  // A block of hidden h: 2 x 2 h h FLOPs forward.
+  const auto mlp = [](int hidden, int micro) {
+    return job_of("model: {family: mlp, inputs: 6, hidden: " + std::to_string(hidden) +
+                      ", layers: 2, outputs: 4}\nbatch: {global: 8, micro: " +
+                      std::to_string(micro) + "}\noptimizer: adam\n",
+                  1);
+  };
+  constexpr int kBlock = 1;
+  Profile profile{.name = "test", .source = "made up", .date = "2026-11-21"};
+  const auto add = [&](const Job& job, double ms) {
+    profile.layers.push_back({layer_identity(job, kBlock), layer_kin(job, kBlock), {}});
+    profile.layers.back().passes[0] = Figure{Seconds(1e-3 * ms), 0};
+  };
+  const auto forward = [&](Job job) {
+    job.profile = profile;
+    const auto pass = measured_times(job).pass(kBlock, ActionType::F);
+    REQUIRE(pass);
+    CHECK(pass->other_sizes);
+    return 1e3 * pass->time.value;
+  };
+  add(mlp(8, 2), 2);    // 256 FLOPs
+  add(mlp(32, 2), 18);  // 16 times as many, 9 times as long
+  CHECK(layer_kin(mlp(32, 2), kBlock).size == 4096);
+  CHECK(forward(mlp(16, 2)) == Approx(6));   // half way in the logarithm: 2 sqrt(9)
+  CHECK(forward(mlp(64, 2)) == Approx(72));  // beyond the last: 4 times as many FLOPs
+  CHECK(forward(mlp(4, 2)) == Approx(0.5));  // before the first: a quarter
+  CHECK(forward(mlp(8, 8)) == Approx(8));    // of the same tensors there is one, 4 times as large
+
+  Job other = mlp(16, 2);
+  other.optimizer = OptimizerKind::Sgd;  // no matter of layers
+  CHECK(forward(other) == Approx(6));
+  other.precision.gradients = DType::Bf16;
+  other.profile = profile;
+  CHECK_FALSE(measured_times(other).pass(kBlock, ActionType::F));
+  CHECK_FALSE(measured_times(other).pass(kBlock, ActionType::B));
 }
 
 TEST_CASE("a measured all-reduce takes its time") {

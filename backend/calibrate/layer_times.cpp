@@ -93,10 +93,11 @@ class Stage {
   int steps_ = 0;
 };
 
-LayerTime& time_of(const LayerIdentity& identity, std::vector<LayerTime>& layers) {
+LayerTime& time_of(const Job& job, int layer, std::vector<LayerTime>& layers) {
+  const LayerIdentity identity = layer_identity(job, layer);
   for (LayerTime& time : layers)
     if (time.identity == identity) return time;
-  return layers.emplace_back(LayerTime{identity, {}});
+  return layers.emplace_back(LayerTime{identity, layer_kin(job, layer), {}});
 }
 
 void add_point(MeasuredCurve& curve, double size, const Figure& figure) {
@@ -139,7 +140,7 @@ void measure_layers(const Job& job, int local_rank, Progress& progress, ComputeT
       for (const ActionType pass : {ActionType::F, ActionType::B, ActionType::I, ActionType::W}) {
         const auto found = judgements.find(series_name(layer, pass));
         if (found == judgements.end()) continue;
-        auto& figure = time_of(layer_identity(job, layer), times.layers).passes[std::size_t(pass)];
+        auto& figure = time_of(job, layer, times.layers).passes[std::size_t(pass)];
         if (!figure) figure = found->second.figure;
       }
     const int zero = job.parallel.zero_stage;

@@ -8,6 +8,7 @@
 
 #include "backend/backend_error.hpp"
 #include "backend/comm/local_address.hpp"
+#include "backend/comm/urgent.hpp"
 #include "base/check.hpp"
 
 namespace windtunnel {
@@ -150,6 +151,7 @@ class GlooGroup : public Group {
 
   template <class Run>
   void explained(const std::string& operation, const Run& run) const {
+    const Urgent urgent;
     try {
       run();
     } catch (const BackendError&) {

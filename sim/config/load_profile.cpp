@@ -44,6 +44,7 @@ MeasuredCurve read_points(const YamlValue& value, double (*read_size)(const Yaml
 LayerTime read_layer(YamlMap map) {
   LayerTime layer;
   layer.identity = {map.at("model").text(), map.at("layer").text(), map.at("slice").text()};
+  layer.kin = {map.at("kin").text(), map.at("size").ratio()};
   for (std::size_t pass = 0; pass < kPassNames.size(); ++pass)
     if (const auto value = map.find(kPassNames[pass])) layer.passes[pass] = read_pass(*value);
   map.finish();

@@ -12,7 +12,10 @@ struct KernelTime {
 };
 
 std::optional<Seconds> measured_time(const BlockPiece& piece, const MeasuredTimes& measured) {
-  if (piece.layer >= 0) return measured.pass(piece.layer, piece.pass);
+  if (piece.layer >= 0) {
+    const auto pass = measured.pass(piece.layer, piece.pass);
+    return pass ? std::optional(pass->time) : std::nullopt;
+  }
   const auto* work = std::get_if<Work>(&piece.piece.what);
   const bool updates = piece.piece.name == kOptimizerName;
   const auto& curve = updates ? measured.update : measured.norm;

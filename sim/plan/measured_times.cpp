@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <map>
 #include <set>
 
 #include "base/check.hpp"
@@ -62,19 +64,38 @@ std::string shared_text(const Slice& slice) {
   return text;
 }
 
+// What chooses the kernels but for their sizes.
+std::string kernels_text(const Job& job) {
+  const Slice slice = job.slice();
+  return fmt::format("tensor {}{}, {}, gradients {}, attention {}, recompute {}{}", slice.tensor,
+                     slice.sequence_parallel ? " with sequence parallelism" : "",
+                     name_of(kDTypeNames, slice.type),
+                     name_of(kDTypeNames, job.precision.gradients),
+                     name_of(kAttentionKernelNames, slice.attention),
+                     name_of(kRecomputeNames, slice.recompute), shared_text(slice));
+}
+
 }  // namespace
 
 LayerIdentity layer_identity(const Job& job, int layer) {
-  const Slice slice = job.slice();
-  return {
-      model_text(job.model), layer_text(job.model, layer),
-      fmt::format("micro-batch {}, sequence {}, tensor {}{}, {}, gradients {}, attention {}, "
-                  "recompute {}{}",
-                  slice.micro_batch, slice.sequence, slice.tensor,
-                  slice.sequence_parallel ? " with sequence parallelism" : "",
-                  name_of(kDTypeNames, slice.type), name_of(kDTypeNames, job.precision.gradients),
-                  name_of(kAttentionKernelNames, slice.attention),
-                  name_of(kRecomputeNames, slice.recompute), shared_text(slice))};
+  return {model_text(job.model), layer_text(job.model, layer),
+          fmt::format("micro-batch {}, sequence {}, {}", job.batch.micro, job.slice().sequence,
+                      kernels_text(job))};
+}
+
+LayerKin layer_kin(const Job& job, int index) {
+  const Layer& layer = job.model.layers[std::size_t(index)];
+  const LayerWork work = layer_work(job.model, index, job.slice());
+  double flops = 0, bytes = 0;
+  for (const Piece& piece : work.forward)
+    if (const auto* kernels = std::get_if<Work>(&piece.what)) {
+      flops += kernels->flops.value;
+      bytes += kernels->bytes.value;
+    }
+  return {fmt::format("{}{} of {} of {} tensors, {}", index == 0 ? "first, " : "",
+                      name_of(kLayerKindNames, layer.kind), job.model.family->name,
+                      layer.tensors.size(), kernels_text(job)),
+          flops > 0 ? flops : bytes};
 }
 
 std::string optimizer_identity(const Job& job) {
@@ -92,7 +113,7 @@ CollectivePurpose collective_purpose(GroupKind group, CollectiveKind kind) {
                                            : CollectivePurpose::Gradients;
 }
 
-std::optional<Seconds> MeasuredTimes::pass(int layer, ActionType pass) const {
+std::optional<MeasuredTimes::Pass> MeasuredTimes::pass(int layer, ActionType pass) const {
   if (layer < 0 || layer >= int(layers.size())) return std::nullopt;
   return layers[std::size_t(layer)][std::size_t(pass)];
 }
@@ -114,6 +135,35 @@ const MeasuredCurve* MeasuredTimes::message(int nodes) const {
   return nullptr;
 }
 
+namespace {
+
+Seconds between(const std::map<double, Seconds>& times, double size) {
+  const auto above = times.upper_bound(size);
+  if (above == times.begin()) return above->second * (size / above->first);
+  const auto below = std::prev(above);
+  if (above == times.end()) return below->second * (size / below->first);
+  const double exponent =
+      std::log(above->second / below->second) / std::log(above->first / below->first);
+  return below->second * std::pow(size / below->first, exponent);
+}
+
+// Of a layer that was not measured itself.
+std::optional<Seconds> time_of_kin(const std::vector<LayerTime>& measured, const Job& job,
+                                   int layer, std::size_t pass) {
+  const LayerKin kin = layer_kin(job, layer);
+  const std::string tensors = layer_text(job.model, layer);
+  std::map<double, Seconds> alike, any;
+  for (const LayerTime& time : measured) {
+    if (time.kin.name != kin.name || !time.passes[pass]) continue;
+    any.try_emplace(time.kin.size, time.passes[pass]->time);
+    if (time.identity.layer == tensors) alike.try_emplace(time.kin.size, time.passes[pass]->time);
+  }
+  if (any.empty()) return std::nullopt;
+  return between(alike.empty() ? any : alike, kin.size);
+}
+
+}  // namespace
+
 MeasuredTimes measured_times(const Job& job) {
   MeasuredTimes times;
   if (!job.profile) return times;
@@ -127,7 +177,11 @@ MeasuredTimes measured_times(const Job& job) {
     for (const LayerTime& time : profile.layers)
       if (time.identity == identity)
         for (std::size_t pass = 0; pass < passes.size(); ++pass)
-          if (time.passes[pass]) passes[pass] = time.passes[pass]->time;
+          if (time.passes[pass]) passes[pass] = {time.passes[pass]->time};
+    for (std::size_t pass = 0; pass < passes.size(); ++pass)
+      if (!passes[pass])
+        if (const auto time = time_of_kin(profile.layers, job, layer, pass))
+          passes[pass] = {*time, true};
   }
   for (const OptimizerTime& time : profile.optimizers) {
     if (time.identity != optimizer_identity(job)) continue;
@@ -154,6 +208,8 @@ class Coverage {
   std::string text() const {
     std::string text;
     if (!measured_.empty()) text += fmt::format("  measured: {}\n", fmt::join(measured_, ", "));
+    if (!other_sizes_.empty())
+      text += fmt::format("  from other sizes: {}\n", fmt::join(other_sizes_, ", "));
     if (!modelled_.empty())
       text += fmt::format("  by the topology's models: {}\n", fmt::join(modelled_, ", "));
     return text;
@@ -180,12 +236,20 @@ class Coverage {
       if (const auto* collective = std::get_if<LayerCollective>(&piece.piece.what))
         add_collective(group_kind(collective->group), collective->kind, rank);
       else if (piece.layer >= 0)
-        note(times_.pass(piece.layer, piece.pass).has_value(),
-             job_.model.layers[std::size_t(piece.layer)].name);
+        add_pass(piece.layer, piece.pass);
       else
         note((piece.piece.name == kOptimizerName ? times_.update : times_.norm).has_value(),
              std::string(piece.piece.name));
     }
+  }
+
+  void add_pass(int layer, ActionType pass) {
+    const std::string& name = job_.model.layers[std::size_t(layer)].name;
+    const auto time = times_.pass(layer, pass);
+    if (time && time->other_sizes)
+      other_sizes_.insert(name);
+    else
+      note(time.has_value(), name);
   }
 
   void add_collective(GroupName group, CollectiveKind kind, int rank) {
@@ -201,7 +265,7 @@ class Coverage {
   const Plan& plan_;
   MeasuredTimes times_;
   Cluster cluster_;
-  std::set<std::string> measured_, modelled_;
+  std::set<std::string> measured_, other_sizes_, modelled_;
 };
 
 }  // namespace

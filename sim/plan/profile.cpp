@@ -72,8 +72,9 @@ std::string gpu_text(const GpuSpec& gpu) {
 
 std::string layer_text(const LayerTime& layer) {
   std::string text =
-      fmt::format("  - model: {}\n    layer: {}\n    slice: {}\n", quoted(layer.identity.model),
-                  quoted(layer.identity.layer), quoted(layer.identity.slice));
+      fmt::format("  - model: {}\n    layer: {}\n    slice: {}\n    kin: {}\n    size: {:.0f}\n",
+                  quoted(layer.identity.model), quoted(layer.identity.layer),
+                  quoted(layer.identity.slice), quoted(layer.kin.name), layer.kin.size);
   for (std::size_t pass = 0; pass < layer.passes.size(); ++pass)
     if (layer.passes[pass])
       text += fmt::format("    {}: [{}]\n", kPassNames[pass], figure_text(*layer.passes[pass]));

@@ -47,10 +47,19 @@ struct LayerIdentity {
   auto operator<=>(const LayerIdentity&) const = default;
 };
 
+// What a layer that was not measured takes is read off those of its kin, which differ in sizes
+// alone.
+struct LayerKin {
+  std::string name;
+  double size = 0;  // FLOPs of the forward pass on this rank; bytes where it has none
+  bool operator==(const LayerKin&) const = default;
+};
+
 // One micro-batch of a layer, accumulation of gradients and what is computed again included,
 // collectives not.
 struct LayerTime {
   LayerIdentity identity;
+  LayerKin kin;
   std::array<std::optional<Figure>, kPassNames.size()> passes;
   bool operator==(const LayerTime&) const = default;
 };
