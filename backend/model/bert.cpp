@@ -1,5 +1,5 @@
 // BERT with its heads of pre-training: sim/model/bert.cpp. All tokens are of type 0, and the
-// masked-language-model loss counts all positions, as its work does. Next sentence: the data have
+// masked-language-model loss counts all positions. Next sentence: the data have
 // no sentences, so the class is the first position's target modulo 2. The loss is the sum of both.
 #include "backend/model/operations.hpp"
 #include "backend/model/tensor_parallel.hpp"
@@ -74,8 +74,11 @@ std::vector<std::int64_t> output(const Job& job, int) {
 }
 
 std::string complaint(const Model& model) {
-  if (model.parameters.flag("mlm_head")) return {};
-  return "without mlm_head the model has no loss to train on";
+  if (!model.parameters.flag("mlm_head"))
+    return "without mlm_head the model has no loss to train on";
+  if (model.parameters.number("masked") < 1)
+    return "masked is not executed: the heads see all positions";
+  return {};
 }
 
 }  // namespace

@@ -40,8 +40,13 @@ Seconds split_time(const GpuSpec& gpu, const Work& work, int split) {
   return Bytes(2 * bytes_of(DType::Fp32) * sums) / gpu.memory_bandwidth;
 }
 
-// Convolutions are gathered into tiles, wherever their rows start.
-double alignment_efficiency(const GemmTiles& gemm, const Work& work, DType type) {
+// Against what the tiles say. Convolutions are gathered into tiles, wherever their rows start.
+double type_efficiency(const GemmTiles& gemm, const Work& work, DType type) {
+  if (type == DType::Fp32 && gemm.fp32) {
+    double most = 0;
+    for (const GemmTiles::Tile& tile : gemm.tiles) most = std::max(most, tile.efficiency);
+    return *gemm.fp32 / most;
+  }
   if (gemm.alignments.empty() || work.op != OpClass::Matmul) return 1;
   const std::int64_t any = work.m | work.n | work.k;
   const double bytes = double(any & -any) * bytes_of(type);
@@ -64,7 +69,7 @@ Seconds tiled_time(const GpuSpec& gpu, const Work& work, DType type) {
   // The fill is a time, counted in steps of 16-bit operands: slower formats do fewer steps
   // meanwhile.
   const double fill = gemm.fill * (peak / sixteen_bit_peak(gpu, peak));
-  const FlopRate each = peak / gemm.processors * alignment_efficiency(gemm, work, type);
+  const FlopRate each = peak / gemm.processors * type_efficiency(gemm, work, type);
   std::optional<Seconds> best;
   for (const GemmTiles::Tile& tile : gemm.tiles)
     for (const auto& [m, n] : {std::pair(tile.m, tile.n), std::pair(tile.n, tile.m)})

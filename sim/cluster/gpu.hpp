@@ -29,7 +29,9 @@ struct EfficiencyCurve {
 // operands, writing C), a GEMM `latency` besides its waves. Tiles may lie either way round.
 // `sustained`: the part of the GPU's peak that large GEMMs hold for seconds, when the power limit
 // lowers the clock. `alignments`: the part of the main loop's speed that is left where rows of the
-// operands start at multiples of so many bytes only; of the last one below them too.
+// operands start at multiples of so many bytes only; of the last one below them too. `fp32`: what
+// the largest tile reaches on the cores without matrix units, which run fp32 whatever the alignment;
+// the other tiles keep their ratios to it.
 struct GemmTiles {
   struct Tile {
     int m = 0, n = 0;
@@ -39,6 +41,7 @@ struct GemmTiles {
   double fill = 0;
   Seconds latency;
   double sustained = 1, sustained_fp8 = 1;
+  std::optional<double> fp32;
   struct Alignment {
     double bytes = 0, efficiency = 1;
   };

@@ -1,8 +1,11 @@
 // Encoders of the BERT kind: norms after the residuals, no causal mask, token types, a pooler on
 // the first token. `mlm_head` adds the heads of pre-training: masked-language-model transform and
-// tied decoder, run on all positions, and next-sentence prediction. Parameters: (V + s_max + types)
+// tied decoder, and next-sentence prediction. `masked` is the part of the positions that transform
+// and decoder run on: where the data say which words are masked, the others are dropped before
+// (gather_indexes of google-research/bert, run_pretraining.py). Parameters: (V + s_max + types)
 // h + 2 h + l (12 h^2 + 13 h) + h^2 + h with f = 4 h; the pre-training heads add h^2 + 3 h + V + 2
 // h + 2. Megatron-LM runs pooler and transform on every tensor-parallel rank, unsplit.
+#include <cmath>
 #include <utility>
 
 #include "model/families.hpp"
@@ -20,6 +23,7 @@ constexpr ParameterSpec kParameters[] = {
     {"max_sequence", ParameterKind::Count, false, 512},
     {"token_types", ParameterKind::Count, false, 2},
     {"mlm_head", ParameterKind::Flag, false, 1},
+    {"masked", ParameterKind::Ratio, false, 1},
     {"dropout", ParameterKind::Flag, false, 1},
 };
 constexpr std::int64_t kNextSentenceClasses = 2;
@@ -42,6 +46,7 @@ BlockShape block_shape(const Parameters& parameters) {
 }
 
 std::string limits(const Parameters& parameters) {
+  if (parameters.number("masked") > 1) return "masked is more than all positions";
   return multiple_limit("hidden", parameters.count("hidden"), "heads", parameters.count("heads"));
 }
 
@@ -82,9 +87,16 @@ Operation first_token_linear(const GemmNames& names, const TransformerSlice& sli
   return op;
 }
 
+// The positions whose words the head guesses.
+TransformerSlice masked_slice(TransformerSlice slice, const Parameters& parameters) {
+  slice.tokens = std::int64_t(std::ceil(double(slice.tokens) * parameters.number("masked")));
+  return slice;
+}
+
 LayerWork head_work(const TransformerSlice& slice, const Parameters& parameters) {
   const std::int64_t hidden = slice.hidden, vocab = parameters.count("vocab");
-  const std::int64_t rows = slice.splits_sequence ? slice.tokens / slice.tensor : slice.tokens;
+  const TransformerSlice masked = masked_slice(slice, parameters);
+  const std::int64_t rows = slice.splits_sequence ? masked.tokens / slice.tensor : masked.tokens;
   std::vector<Operation> operations = {
       first_token_linear(kPooler, slice, hidden),
       activation_function(slice, "tanh", double(slice.batch * hidden))};
@@ -96,13 +108,13 @@ LayerWork head_work(const TransformerSlice& slice, const Parameters& parameters)
     Operation& transform = operations.back();
     transform.forward_flops = (slice.splits_sequence ? slice.tensor : 1) * transform.forward_flops;
     transform.backward_flops = 2 * transform.forward_flops;
-    operations.push_back(activation_function(slice, "transform_gelu", slice.local_elements()));
-    operations.push_back(norm_operation(slice, "transform_norm"));
-    for (Operation& op : vocabulary_loss(slice, vocab)) operations.push_back(std::move(op));
+    operations.push_back(activation_function(masked, "transform_gelu", masked.local_elements()));
+    operations.push_back(norm_operation(masked, "transform_norm"));
+    for (Operation& op : vocabulary_loss(masked, vocab)) operations.push_back(std::move(op));
   }
   LayerWork work =
       assembled_layer(operations, LayerKind::Head, slice.local_hidden(), Bytes(0), Recompute::None);
-  if (has_loss) set_logits(slice, vocab, work);
+  if (has_loss) set_logits(masked, vocab, work);
   return work;
 }
 

@@ -271,6 +271,9 @@ TEST_CASE("Models without layers or without a loss are refused", "[model]") {
   };
   CHECK(complaint(synthetic()) == "models of the family 'synthetic' have no layers to run");
   CHECK(complaint(bert(64, 2, 0)) == "without mlm_head the model has no loss to train on");
+  Model masked = bert(64, 2, 1);
+  masked.parameters.set("masked", 0.25);
+  CHECK(complaint(masked) == "masked is not executed: the heads see all positions");
   CHECK(complaint(llama(6, 1, 8, 2, 2, 8)) == "rotary positions need an even head size");
   for (const Job& job : small_jobs()) CHECK(model_complaint(job).empty());
 }

@@ -103,6 +103,28 @@ TEST_CASE("rows that start between the lines of memory slow the tiles of a GEMM 
   CHECK(rate(1280, 1280, 1312, DType::Fp32) == Approx(1));     // 32 x 4 B
 }
 
+TEST_CASE("fp32 GEMMs run on other cores than the tiles were measured on") {
+  GpuSpec gpu = perfect_gpu();
+  gpu.peak[std::size_t(DType::Fp32)] = FlopRate(19.5e12);
+  gpu.gemm = {.processors = 4,
+              .fill = 0,
+              .latency = Seconds(0),
+              .fp32 = 0.9,
+              .alignments = {{16, 1}, {4, 0.25}},
+              .tiles = {{256, 128, 0.8}, {128, 128, 0.4}}};
+  const auto rate = [&](std::int64_t m, std::int64_t n, std::int64_t k, DType type) {
+    const Work work = matmul(m, n, k, type);
+    return work.flops.value / kernel_time(gpu, work, type).value /
+           gpu.peak[std::size_t(type)]->value;
+  };
+  CHECK(rate(512, 256, 1024, DType::Fp32) == Approx(0.9));             // four tiles of 256 x 128
+  CHECK(rate(512, 256, 1025, DType::Fp32) == Approx(0.9));             // any alignment
+  CHECK(rate(256, 256, 128, DType::Fp32) == Approx(0.9 * 0.4 / 0.8));  // four tiles of 128 x 128
+  CHECK(rate(512, 256, 1024, DType::Bf16) == Approx(0.8));
+  gpu.gemm.fp32.reset();
+  CHECK(rate(512, 256, 1024, DType::Fp32) == Approx(0.8));
+}
+
 TEST_CASE("fp8 GEMMs have their own sustained rate, and a work may keep its own format") {
   GpuSpec gpu = perfect_gpu();
   gpu.peak[std::size_t(DType::Fp8)] = FlopRate(624e12);

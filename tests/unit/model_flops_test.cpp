@@ -74,6 +74,19 @@ TEST_CASE("BERT-large forward, one sequence of 512") {
   CHECK(split.forward_flops == layer_work(model, 25, slice).forward_flops);
 }
 
+TEST_CASE("BERT's masked words alone go through the head") {
+  // 80 of 512 positions: 2 * 80 h^2 + 2 * 80 h V; logits of 4 bytes that the loss keeps.
+  Model model = bert(1024, 24, 1);
+  const Slice slice = {.sequence = 512};
+  const LayerWork whole = layer_work(model, 25, slice);
+  model.parameters.set("masked", 80.0 / 512);
+  const LayerWork masked = layer_work(model, 25, slice);
+  CHECK(masked.forward_flops == Flops(2.0 * 80 * 1024 * (1024 + 30522)));
+  CHECK(masked.backward_flops == 2 * masked.forward_flops);
+  CHECK(masked.logits == whole.logits * (80.0 / 512));
+  CHECK(masked.output == whole.output);
+}
+
 TEST_CASE("ViT-B/16: 17563828224 MACs an image") {
   const auto [forward, backward] = counted_flops(vit_b_16(), {});
   CHECK(forward == Flops(2 * 17563828224.0));
