@@ -70,7 +70,7 @@ void wire(const Cluster& cluster, const Communicators& communicators, const Part
     }
   std::vector<std::map<int, int>> times(links.first.size());  // by simulated link: path -> times
   for (std::size_t c = 0; c < communicators.all.size(); ++c) {
-    const auto& channel = layout.channels[std::size_t(layout.channel_of_communicator[c])];
+    const Layout::Channel& channel = layout.channel_of(int(c));
     const Communicator& communicator = communicators.all[c];
     for (std::size_t p = 0; p < communicator.phases.size(); ++p)
       for (const LinkUse& use : communicator.phases[p].uses) {

@@ -35,6 +35,9 @@ struct Layout {
   std::vector<SimulatedLink> links;
   Wiring wiring;
   std::vector<int> channel_of_communicator;  // by index into Communicators::all
+  const Channel& channel_of(int communicator) const {
+    return channels[std::size_t(channel_of_communicator[std::size_t(communicator)])];
+  }
 };
 
 // How paths use links. Shared: a representative link carries the flows of all that it represents.

@@ -37,4 +37,12 @@ struct ProgramIndex {
   explicit ProgramIndex(const Program& program);
 };
 
+// What a simulated rank runs.
+struct RankProgram {
+  int rank = 0;  // of the plan
+  const Program* program = nullptr;
+  const ProgramIndex* index = nullptr;
+  const Op& op(int op) const { return program->ops[std::size_t(op)]; }
+};
+
 }  // namespace windtunnel

@@ -79,8 +79,7 @@ std::vector<bool> private_lockstep(const Cluster& cluster, const Communicators& 
 // else uses, and what they carry.
 Seconds run_alone(const CollectiveCost& cost, const Layout& layout, MergedBlock& block) {
   Seconds time;
-  const int channel = layout.channel_of_communicator[std::size_t(cost.communicator)];
-  const auto& paths = layout.channels[std::size_t(channel)].path_of_phase;
+  const auto& paths = layout.channel_of(cost.communicator).path_of_phase;
   for (std::size_t i = 0; i < cost.steps.size(); ++i) {
     const CollectiveStep& step = cost.steps[i];
     const auto& uses = layout.wiring.paths[std::size_t(paths[i])];

@@ -84,7 +84,8 @@ Operation router(const TransformerSlice& slice, const ExpertShape& shape, const 
 
 // Pieces between a rank's tokens and its experts' rows. Towards the experts: copies (read and
 // written), the exchange, and rows ordered by local expert where several senders mixed them.
-void append_dispatch(const Routing& routing, std::vector<Piece>& pieces) {
+std::vector<Piece> dispatch(const Routing& routing) {
+  std::vector<Piece> pieces;
   const Bytes copies(routing.sent * routing.row);
   pieces.push_back({"permute", elementwise_kernels(2 * copies.value, 2)});
   if (routing.expert > 1)
@@ -97,10 +98,12 @@ void append_dispatch(const Routing& routing, std::vector<Piece>& pieces) {
                                                          .group = LayerGroup::ExpertTensor}});
   if (routing.local_experts > 1 && routing.expert * routing.expert_tensor > 1)
     pieces.push_back({"sort_rows", elementwise_kernels(2 * routing.rows * routing.row, 1)});
+  return pieces;
 }
 
 // The way back; the sum over a token's copies reads them and writes the token.
-void append_combine(const Routing& routing, std::vector<Piece>& pieces) {
+std::vector<Piece> combine(const Routing& routing) {
+  std::vector<Piece> pieces;
   const Bytes copies(routing.sent * routing.row);
   if (routing.local_experts > 1 && routing.expert * routing.expert_tensor > 1)
     pieces.push_back({"sort_rows", elementwise_kernels(2 * routing.rows * routing.row, 1)});
@@ -114,23 +117,14 @@ void append_combine(const Routing& routing, std::vector<Piece>& pieces) {
                                                  .group = LayerGroup::Expert}});
   pieces.push_back(
       {"unpermute", elementwise_kernels(copies.value + routing.tokens * routing.row, 2)});
+  return pieces;
 }
 
-// Tokens to experts: forward out, backward home. The rows themselves are kept by the experts.
-Operation dispatch(const Routing& routing) {
+// One way forward, the other backward. The rows themselves are kept by the experts.
+Operation exchange(const Routing& routing, std::vector<Piece> way, std::vector<Piece> way_back) {
   Operation op;
-  append_dispatch(routing, op.forward);
-  append_combine(routing, op.backward);
-  op.backward_input = op.backward;
-  op.working = Bytes((routing.sent + routing.rows) * routing.row);
-  return op;
-}
-
-Operation combine(const Routing& routing) {
-  Operation op;
-  append_combine(routing, op.forward);
-  append_dispatch(routing, op.backward);
-  op.backward_input = op.backward;
+  op.forward = std::move(way);
+  op.backward = op.backward_input = std::move(way_back);
   op.working = Bytes((routing.sent + routing.rows) * routing.row);
   return op;
 }
@@ -150,11 +144,12 @@ std::vector<Operation> expert_operations(const TransformerSlice& slice, const Ex
   const Routing routing(slice, shape);
   const std::int64_t h = slice.hidden, f = shape.ffn, width = f / slice.expert_tensor;
   const double flops = 2.0 * double(slice.tokens) * double(h) * double(f);
-  std::vector<Operation> operations = {router(slice, shape, routing), dispatch(routing)};
+  std::vector<Operation> operations = {router(slice, shape, routing),
+                                       exchange(routing, dispatch(routing), combine(routing))};
   operations.push_back(grouped_linear(slice, shape, routing, kExpertsIn, h, 2 * width, 2 * flops));
   operations.push_back(swiglu(slice, "experts_swiglu", routing.rows * double(width)));
   operations.push_back(grouped_linear(slice, shape, routing, kExpertsOut, width, h, flops));
-  operations.push_back(combine(routing));
+  operations.push_back(exchange(routing, combine(routing), dispatch(routing)));
   if (shape.shared_ffn > 0) append_shared(slice, shape.shared_ffn, operations);
   return operations;
 }

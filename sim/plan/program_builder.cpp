@@ -1,22 +1,12 @@
 #include "plan/program_builder.hpp"
 
 #include <algorithm>
-#include <limits>
 
 #include "base/check.hpp"
 
 namespace windtunnel {
 
 namespace {
-
-constexpr Bytes kNoLimit{std::numeric_limits<double>::infinity()};
-
-bool computes_weight_gradient(ActionType type) {
-  return type == ActionType::B || type == ActionType::W;
-}
-bool reads_weights(ActionType type) {
-  return type != ActionType::W;
-}
 
 Purpose purpose_of(ActionType type) {
   switch (type) {
@@ -40,22 +30,17 @@ ProgramBuilder::ProgramBuilder(const PlanContext& context, BlockTable& blocks, i
       job_(context.job),
       grid_(context.plan.grid),
       schedule_(context.plan.schedule),
+      own_(context, pipeline),
       blocks_(blocks),
       weight_bytes_(bytes_of(job_.precision.compute)),
-      gradient_bytes_(bytes_of(job_.precision.gradients)),
-      folds_experts_(job_.model.has_experts() && job_.parallel.folds_experts()),
-      shards_(job_.parallel.zero_stage == 0   ? 1
-              : job_.parallel.zero_stage == 3 ? grid_.shard_ranks
-                                              : grid_.data),
-      expert_shards_(job_.parallel.zero_stage == 0 ? 1
-                     : folds_experts_              ? grid_.expert_data()
-                                                   : shards_) {
+      gradient_bytes_(bytes_of(job_.precision.gradients)) {
   program_.pipeline = pipeline;
 }
 
 Program ProgramBuilder::build() {
   set_resident_memory();
-  const std::vector<Part> parts = this->parts();
+  const std::vector<Part> parts = parts_of(context_, own_);
+  const bool reduces_each_pass = own_.has_copies() && !job_.data_parallel.no_sync;
   // Gather of the part at hand; compute op of the part before it; what the part must wait for
   // besides.
   int gather = -1, before = -1, wait = -1;
@@ -66,7 +51,7 @@ Program ProgramBuilder::build() {
     // A backward pass that reduces ends with a wait for its reductions. Source: PyTorch, DDP
     // finalize_backward and FSDP _post_backward_final_callback.
     const bool waits =
-        part.closes && reduces_each_pass() && computes_weight_gradient(part.action.type);
+        part.closes && reduces_each_pass && computes_weight_gradient(part.action.type);
     // FSDP gathers one unit ahead: the next weights are on the way while this part computes, once
     // the part before it has freed its own (rate limit of two units). Source: FSDP notes,
     // prefetching. Not ahead of such a wait, nor while this part holds the same weights.
@@ -87,216 +72,6 @@ Program ProgramBuilder::build() {
   return std::move(program_);
 }
 
-// ---- what belongs to this coordinate ------------------------------------------------------------
-
-bool ProgramBuilder::owns(int layer) const {
-  for (int stage = 0; stage < schedule_.stages(); ++stage) {
-    const LayerRange range = context_.layers_of_stage[std::size_t(stage)];
-    if (layer >= range.first && layer < range.end)
-      return schedule_.device_of_stage[std::size_t(stage)] == program_.pipeline;
-  }
-  return false;
-}
-
-// A tied head on the rank that has the embedding too uses the embedding's tensor and has none
-// itself.
-std::vector<Tensor> ProgramBuilder::tensors_of(int layer) const {
-  const std::vector<Layer>& layers = job_.model.layers;
-  std::vector<Tensor> tensors = layers[std::size_t(layer)].tensors;
-  const bool is_head = layer > 0 && layer + 1 == int(layers.size());
-  if (is_head && job_.model.tied_embeddings() && owns(0))
-    std::erase_if(tensors, [&](const Tensor& tensor) {
-      return std::any_of(layers.front().tensors.begin(), layers.front().tensors.end(),
-                         [&](const Tensor& other) { return other.name == tensor.name; });
-    });
-  return tensors;
-}
-
-std::int64_t ProgramBuilder::numel_of(const Tensor& tensor) const {
-  return tensor.numel_per_rank(grid_.tensor, grid_.expert_ranks());
-}
-
-bool ProgramBuilder::is_expert(const Tensor& tensor) const {
-  return folds_experts_ && tensor.experts > 0;
-}
-
-ParameterCount ProgramBuilder::parameters_of(int layer) const {
-  ParameterCount count;
-  for (const Tensor& tensor : tensors_of(layer))
-    (is_expert(tensor) ? count.expert : count.shared) += numel_of(tensor);
-  return count;
-}
-
-ParameterCount ProgramBuilder::parameters_of(LayerRange layers) const {
-  ParameterCount sum;
-  for (int layer = layers.first; layer < layers.end; ++layer) sum.add(parameters_of(layer));
-  return sum;
-}
-
-// Parameters whose optimizer state this rank holds.
-double ProgramBuilder::sharded(const ParameterCount& parameters) const {
-  return double(parameters.shared) / shards_ + double(parameters.expert) / expert_shards_;
-}
-
-// ---- parts --------------------------------------------------------------------------------------
-
-// Whether the gradients that this action completes are reduced after it.
-bool ProgramBuilder::reduces(const Action& action, int position) const {
-  if (!has_copies() || !computes_weight_gradient(action.type)) return false;
-  if (!job_.data_parallel.no_sync) return true;
-  const auto& actions = schedule_.actions[std::size_t(program_.pipeline)];
-  return std::none_of(actions.begin() + position + 1, actions.end(), [&](const Action& later) {
-    return later.stage == action.stage && later.type == action.type;
-  });
-}
-
-// Whether this action makes whole gradients beside the shard that ZeRO-2 and 3 keep: the first one,
-// and each one after a reduction.
-bool ProgramBuilder::starts_gradients(const Action& action, int position) const {
-  if (job_.parallel.zero_stage < 2 || !has_copies() || !computes_weight_gradient(action.type))
-    return false;
-  if (!job_.data_parallel.no_sync) return true;
-  const auto& actions = schedule_.actions[std::size_t(program_.pipeline)];
-  return std::none_of(actions.begin(), actions.begin() + position, [&](const Action& earlier) {
-    return earlier.stage == action.stage && earlier.type == action.type;
-  });
-}
-
-bool ProgramBuilder::reduces_each_pass() const {
-  return has_copies() && !job_.data_parallel.no_sync;
-}
-
-std::vector<ProgramBuilder::Part> ProgramBuilder::parts() const {
-  std::vector<Part> parts;
-  const auto& actions = schedule_.actions[std::size_t(program_.pipeline)];
-  for (int i = 0; i < int(actions.size()); ++i) {
-    const std::size_t first = parts.size();
-    append_parts(actions[std::size_t(i)], reduces(actions[std::size_t(i)], i), parts);
-    const bool starts = starts_gradients(actions[std::size_t(i)], i);
-    for (std::size_t part = first; part < parts.size(); ++part) parts[part].new_gradients = starts;
-  }
-  if (job_.parallel.zero_stage == 3) mark_gathers(parts);
-  return parts;
-}
-
-void ProgramBuilder::append_parts(const Action& action, bool reduce,
-                                  std::vector<Part>& parts) const {
-  const LayerRange range = context_.layers_of_stage[std::size_t(action.stage)];
-  std::vector<Part> own;
-  if (job_.parallel.zero_stage == 3 && grid_.data > 1) {
-    for (int layer = range.first; layer < range.end; ++layer) {
-      Part part{.action = action, .layers = {layer, layer + 1}};
-      if (reduce && parameters_of(layer).total() > 0)
-        part.buckets = buckets(part.layers, false, kNoLimit, kNoLimit);
-      own.push_back(part);
-    }
-    if (action.type != ActionType::F) std::reverse(own.begin(), own.end());
-  } else if (reduce) {
-    own = bucket_parts(action);
-  } else {
-    own.push_back({.action = action, .layers = range});
-  }
-  for (std::size_t i = 0; i < own.size(); ++i) {
-    own[i].opens = i == 0;
-    own[i].closes = i + 1 == own.size();
-    parts.push_back(own[i]);
-  }
-}
-
-// Words that the embedding and the head have on two pipeline ranks.
-bool ProgramBuilder::is_shared_with_other_end(const Tensor& tensor) const {
-  const auto [first, last] = grid_.embedding_ends;
-  return first != last && tensor.name == job_.model.layers.front().tensors.front().name;
-}
-
-// Gradients of the routed experts or of the others, in the order in which they become ready,
-// reverse registration, cut into buckets. Where shards are kept, shared words have a bucket of
-// their own: both ends then divide them alike, so that their shards can be added up after the
-// reduction. Source: Megatron-LM, _does_param_require_new_bucket in
-// core/distributed/param_and_grad_buffer.py.
-std::vector<ProgramBuilder::Bucket> ProgramBuilder::buckets(LayerRange range, bool expert,
-                                                            Bytes first_limit, Bytes limit) const {
-  std::vector<Bytes> sizes;
-  std::vector<Bucket> tensors_ready;
-  std::optional<int> alone;
-  for (int layer = range.end - 1; layer >= range.first; --layer) {
-    const std::vector<Tensor> tensors = tensors_of(layer);
-    for (auto tensor = tensors.rbegin(); tensor != tensors.rend(); ++tensor) {
-      if (is_expert(*tensor) != expert) continue;
-      const std::int64_t numel = numel_of(*tensor);
-      if (shards_ > 1 && is_shared_with_other_end(*tensor)) alone = int(sizes.size());
-      tensors_ready.push_back({numel, expert, layer});
-      sizes.push_back(Bytes(double(numel) * gradient_bytes_));
-    }
-  }
-  std::vector<Bucket> buckets;
-  for (const std::vector<int>& members : ddp_buckets(sizes, first_limit, limit, alone)) {
-    Bucket& bucket = buckets.emplace_back(Bucket{.expert = expert});
-    bucket.layer = tensors_ready[std::size_t(members.back())].layer;
-    for (const int tensor : members)
-      bucket.parameters += tensors_ready[std::size_t(tensor)].parameters;
-  }
-  return buckets;
-}
-
-// Backward parts that end where a DDP bucket is complete, with its last tensor's layer.
-std::vector<ProgramBuilder::Part> ProgramBuilder::bucket_parts(const Action& action) const {
-  const LayerRange range = context_.layers_of_stage[std::size_t(action.stage)];
-  const DataParallelOptions& options = job_.data_parallel;
-  std::vector<Bucket> ready;
-  if (grid_.data > 1) ready = buckets(range, false, options.first_bucket, options.bucket);
-  if (folds_experts_ && grid_.expert_data() > 1) {
-    const auto experts = buckets(range, true, options.first_bucket, options.bucket);
-    ready.insert(ready.end(), experts.begin(), experts.end());
-    std::stable_sort(ready.begin(), ready.end(),
-                     [](const Bucket& a, const Bucket& b) { return a.layer > b.layer; });
-  }
-  std::vector<Part> parts;
-  int end = range.end;
-  for (const Bucket& bucket : ready) {
-    if (bucket.layer < end) {
-      parts.push_back({.action = action, .layers = {bucket.layer, end}});
-      end = bucket.layer;
-    }
-    parts.back().buckets.push_back(bucket);
-  }
-  if (end > range.first || parts.empty())
-    parts.push_back({.action = action, .layers = {range.first, end}});
-  if (options.overlap) return parts;
-  Part whole{.action = action, .layers = range};
-  for (const Part& part : parts)
-    whole.buckets.insert(whole.buckets.end(), part.buckets.begin(), part.buckets.end());
-  return {whole};
-}
-
-// A tied head computes with the embedding's weights: while a micro-batch is between its forward and
-// its backward pass they stay gathered, as one FSDP unit holds shared parameters.
-void ProgramBuilder::mark_gathers(std::vector<Part>& parts) const {
-  if (grid_.data == 1) return;
-  const bool shared_words =
-      job_.model.tied_embeddings() && owns(0) && owns(int(job_.model.layers.size()) - 1);
-  int in_flight = 0;  // micro-batches that use the shared words
-  std::vector<bool> gathered(job_.model.layers.size());
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    Part& part = parts[i];
-    if (!reads_weights(part.action.type) || parameters_of(part.layers).total() == 0) continue;
-    const std::size_t layer = std::size_t(part.layers.first);
-    part.gather = !gathered[layer];
-    const bool forward = part.action.type == ActionType::F;
-    const bool backward_follows = i + 1 < parts.size() &&
-                                  parts[i + 1].layers.first == part.layers.first &&
-                                  parts[i + 1].action.type != ActionType::F;
-    bool keep = forward && (!job_.parallel.reshard_after_forward ||
-                            (job_.parallel.keep_last_layer && backward_follows));
-    if (layer == 0 && shared_words) {
-      in_flight += forward ? 1 : -1;
-      keep = in_flight > 0;
-    }
-    part.release = !keep;
-    gathered[layer] = keep;
-  }
-}
-
 // ---- ops ----------------------------------------------------------------------------------------
 
 int ProgramBuilder::add(Op op) {
@@ -312,9 +87,9 @@ int ProgramBuilder::add(Op op) {
 void ProgramBuilder::set_resident_memory() {
   ParameterCount count;
   for (int layer = 0; layer < int(job_.model.layers.size()); ++layer)
-    if (owns(layer)) count.add(parameters_of(layer));
+    if (own_.owns(layer)) count.add(own_.count_of(layer));
   program_.parameters = count.total();
-  held_ = sharded(count);
+  held_ = own_.sharded(count);
   const double parameters = double(program_.parameters);
   const int zero = job_.parallel.zero_stage;
   const auto set = [&](MemoryKind kind, double bytes_per_parameter, bool divided) {
@@ -324,7 +99,7 @@ void ProgramBuilder::set_resident_memory() {
   set(MemoryKind::Weights, weight_bytes_, zero == 3);
   set(MemoryKind::Gradients, gradient_bytes_, zero >= 2);
   set(MemoryKind::Optimizer, optimizer_state_bytes(job_.optimizer, job_.precision), zero >= 1);
-  if (!has_copies()) return;
+  if (!own_.has_copies()) return;
   const Software& software = *job_.software;
   double buffer = std::min(parameters, software.reduction_buffer) * gradient_bytes_;
   if (software.copies_gradients && zero == 0) buffer += parameters * gradient_bytes_;
@@ -332,7 +107,7 @@ void ProgramBuilder::set_resident_memory() {
 }
 
 int ProgramBuilder::add_gather(const Part& part, std::vector<int> after) {
-  const double bytes = double(parameters_of(part.layers).total()) * weight_bytes_;
+  const double bytes = double(own_.count_of(part.layers).total()) * weight_bytes_;
   Op op{.kind = OpKind::Collective,
         .stream = Stream::Communication,
         .purpose = Purpose::ParameterGather,
@@ -442,19 +217,19 @@ void ProgramBuilder::set_compute_memory(const Part& part, Op& op) const {
   if (type == ActionType::B) change(op.on_end, MemoryKind::Activations, -activation);
   if (type == ActionType::I) change(op.on_end, MemoryKind::Activations, held - activation);
   if (type == ActionType::W) change(op.on_end, MemoryKind::Activations, -held);
-  const ParameterCount parameters = parameters_of(part.layers);
+  const ParameterCount parameters = own_.count_of(part.layers);
   const double weights = double(parameters.total()) * weight_bytes_;
   if (part.release) change(op.on_end, MemoryKind::Buffers, -weights);
   // ZeRO-2 and 3 keep only a shard of the gradients: the whole ones live until they are reduced.
   if (part.new_gradients) {
-    const std::int64_t reduced =
-        (grid_.data > 1 ? parameters.shared : 0) + (expert_shards_ > 1 ? parameters.expert : 0);
+    const std::int64_t reduced = (grid_.data > 1 ? parameters.shared : 0) +
+                                 (own_.expert_shards() > 1 ? parameters.expert : 0);
     change(op.on_start, MemoryKind::Buffers, double(reduced) * gradient_bytes_);
   }
 }
 
 void ProgramBuilder::add_reductions(const Part& part, int compute) {
-  for (const Bucket& bucket : part.buckets) {
+  for (const GradientBucket& bucket : part.buckets) {
     if (job_.data_parallel.overlap || !job_.data_parallel.no_sync)
       add_reduction(part.layers, bucket, compute);
     else
@@ -465,7 +240,7 @@ void ProgramBuilder::add_reductions(const Part& part, int compute) {
 // One bucket: an all-reduce; with ZeRO a reduce-scatter inside the shard group, then an all-reduce
 // of the shard across the replicas of that group (HSDP). Without overlap it takes the compute
 // stream.
-void ProgramBuilder::add_reduction(LayerRange layers, const Bucket& bucket, int compute) {
+void ProgramBuilder::add_reduction(LayerRange layers, const GradientBucket& bucket, int compute) {
   const int zero = job_.parallel.zero_stage;
   const double bytes = double(bucket.parameters) * gradient_bytes_;
   Op op{.kind = OpKind::Collective,
@@ -499,9 +274,9 @@ void ProgramBuilder::add_replicated_reduction() {
   if (!job_.parallel.sequence_parallel || grid_.tensor == 1) return;
   std::int64_t numel = 0;
   for (int layer = 0; layer < int(job_.model.layers.size()); ++layer) {
-    if (!owns(layer) || job_.model.layers[std::size_t(layer)].kind == LayerKind::Embedding)
+    if (!own_.owns(layer) || job_.model.layers[std::size_t(layer)].kind == LayerKind::Embedding)
       continue;
-    for (const Tensor& tensor : tensors_of(layer))
+    for (const Tensor& tensor : own_.tensors_of(layer))
       if (!tensor.split && tensor.experts == 0) numel += tensor.numel;
   }
   if (numel == 0) return;
@@ -548,7 +323,8 @@ void ProgramBuilder::add_step_end() {
   if (job_.gradient_clipping) {
     const int norm = add_single(
         kNormName, {.op = OpClass::Elementwise, .bytes = Bytes(held_ * gradient_bytes_)});
-    const GroupKind group = shards_ > 1 || folds_experts_ ? GroupKind::World : GroupKind::Model;
+    const GroupKind group =
+        own_.shards() > 1 || own_.folds_experts() ? GroupKind::World : GroupKind::Model;
     if (grid_.members(group, 0).size() > 1)
       add({.kind = OpKind::Collective,
            .stream = Stream::Compute,
@@ -571,9 +347,9 @@ void ProgramBuilder::add_final_gathers(int optimizer) {
   for (int stage = 0; stage < schedule_.stages(); ++stage) {
     if (schedule_.device_of_stage[std::size_t(stage)] != program_.pipeline) continue;
     const LayerRange layers = context_.layers_of_stage[std::size_t(stage)];
-    const ParameterCount parameters = parameters_of(layers);
-    if (shards_ > 1) add_final_gather(layers, GroupKind::Data, parameters.shared, optimizer);
-    if (expert_shards_ > 1)
+    const ParameterCount parameters = own_.count_of(layers);
+    if (own_.shards() > 1) add_final_gather(layers, GroupKind::Data, parameters.shared, optimizer);
+    if (own_.expert_shards() > 1)
       add_final_gather(layers, GroupKind::ExpertData, parameters.expert, optimizer);
   }
 }

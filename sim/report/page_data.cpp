@@ -12,6 +12,7 @@
 #include "report/compute_stream.hpp"
 #include "report/critical_path.hpp"
 #include "report/format.hpp"
+#include "report/memory_course.hpp"
 #include "report/page.hpp"
 #include "report/page_parts.hpp"
 #include "report/trace_index.hpp"
@@ -24,11 +25,6 @@ using Json = nlohmann::ordered_json;
 using Sink = std::function<void(std::string_view)>;
 
 constexpr int kMemoryBins = 400;  // finer than a plot is wide
-
-using Picoseconds = std::int64_t;
-Picoseconds rounded(Seconds time) {
-  return std::llround(time.value * 1e12);
-}
 
 std::string text_of(const Json& json) {
   // Names come from file names, which need not be valid UTF-8.
@@ -250,33 +246,6 @@ Json split_json(const Report& report) {
 
 // ---- memory -------------------------------------------------------------------------------------
 
-struct MemoryAt {
-  Picoseconds time = 0;
-  MemoryByKind memory{};
-};
-
-// The memory of a rank after each moment at which it changes.
-std::vector<MemoryAt> memory_over_time(const Program& program, const RankTrace& rank) {
-  std::map<Picoseconds, MemoryByKind> changes;
-  changes[0];
-  const auto collect = [&changes](Seconds time, const std::vector<MemoryChange>& list) {
-    for (const MemoryChange& change : list)
-      changes[rounded(time)][std::size_t(change.kind)] += Bytes(change.bytes);
-  };
-  for (const Span& span : rank.spans) {
-    const Op& op = program.ops[std::size_t(span.op)];
-    collect(span.start, op.on_start);
-    collect(span.end, op.on_end);
-  }
-  std::vector<MemoryAt> course;
-  MemoryByKind now = program.at_start;
-  for (const auto& [time, by_kind] : changes) {
-    for (std::size_t kind = 0; kind < now.size(); ++kind) now[kind] += by_kind[kind];
-    course.push_back({time, now});
-  }
-  return course;
-}
-
 // Of each bin the moment at which the most is in use, so that a peak never gets lost.
 std::vector<MemoryAt> thinned(const std::vector<MemoryAt>& course, Picoseconds end) {
   if (int(course.size()) <= kMemoryBins || end <= 0) return course;
@@ -304,7 +273,7 @@ Json memory_json(const Picture& picture, const Report& report) {
   Json list = Json::array();
   for (const auto& [stage, i] : rank_of_stage) {
     const std::vector<MemoryAt> course =
-        thinned(memory_over_time(picture.index.program(int(i)), picture.trace.ranks[i]),
+        thinned(memory_course(picture.index.program(int(i)), picture.trace.ranks[i]),
                 rounded(picture.trace.end));
     Json json = {{"stage", stage}, {"rank", report.ranks[i].rank}};
     for (const MemoryAt& at : course) json["time"].push_back(at.time);

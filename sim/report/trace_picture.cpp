@@ -8,6 +8,7 @@
 #include <map>
 
 #include "report/compute_stream.hpp"
+#include "report/memory_course.hpp"
 #include "report/trace_index.hpp"
 
 namespace windtunnel {
@@ -122,32 +123,12 @@ void draw_pauses(int process, const std::vector<Idle>& pauses, TraceWriter& writ
   }
 }
 
-void draw_memory_at(int process, Picoseconds time, const MemoryByKind& memory,
-                    TraceWriter& writer) {
-  std::array<CounterValue, kMemoryKindNames.size()> values;
-  for (std::size_t kind = 0; kind < memory.size(); ++kind)
-    values[kind] = {kMemoryKindNames[kind], std::round(memory[kind].value)};
-  writer.counter(process, "memory_bytes", "bytes", time, values);
-}
-
-// A value for each moment at which something changes, after all changes of that moment.
 void draw_memory(const Program& program, const RankTrace& rank, TraceWriter& writer) {
-  std::map<Picoseconds, MemoryByKind> changes;
-  const auto collect = [&changes](Seconds time, const std::vector<MemoryChange>& list) {
-    for (const MemoryChange& change : list)
-      changes[rounded(time)][std::size_t(change.kind)] += Bytes(change.bytes);
-  };
-  for (const Span& span : rank.spans) {
-    const Op& op = program.ops[std::size_t(span.op)];
-    collect(span.start, op.on_start);
-    collect(span.end, op.on_end);
-  }
-  const int process = process_of(rank.rank);
-  MemoryByKind now = program.at_start;
-  if (changes.empty() || changes.begin()->first > 0) draw_memory_at(process, 0, now, writer);
-  for (const auto& [time, by_kind] : changes) {
-    for (std::size_t kind = 0; kind < now.size(); ++kind) now[kind] += by_kind[kind];
-    draw_memory_at(process, time, now, writer);
+  std::array<CounterValue, kMemoryKindNames.size()> values;
+  for (const auto& [time, memory] : memory_course(program, rank)) {
+    for (std::size_t kind = 0; kind < memory.size(); ++kind)
+      values[kind] = {kMemoryKindNames[kind], std::round(memory[kind].value)};
+    writer.counter(process_of(rank.rank), "memory_bytes", "bytes", time, values);
   }
 }
 

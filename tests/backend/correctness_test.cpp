@@ -38,35 +38,25 @@ precision: fp32
 gradient_clipping: true
 )";
 
-const std::string kGpt = kCluster + R"(
-model:
-  {name: tiny, source: test, family: gpt, layers: 4,
-   hidden: 32, heads: 4, vocab: 64, max_sequence: 16}
-batch: {global: 16, micro: 1, sequence: 16}
-optimizer: sgd
-)";
-const std::string kLlama = kCluster + R"(
-model:
-  {name: tiny, source: test, family: llama, layers: 4,
-   hidden: 32, heads: 8, kv_heads: 4, ffn: 64, vocab: 64}
-batch: {global: 16, micro: 1, sequence: 16}
-optimizer: sgd
-)";
+// Of a model of one shape and the batch that it learns from.
+std::string job_text(const std::string& shape, const std::string& batch) {
+  return kCluster + "model: {name: tiny, source: test, " + shape + "}\nbatch: {" + batch +
+         "}\noptimizer: sgd\n";
+}
+
+const std::string kSequences = "global: 16, micro: 1, sequence: 16";
+const std::string kGpt = job_text(
+    "family: gpt, layers: 4, hidden: 32, heads: 4, vocab: 64, max_sequence: 16", kSequences);
+const std::string kLlama = job_text(
+    "family: llama, layers: 4, hidden: 32, heads: 8, kv_heads: 4, ffn: 64, vocab: 64", kSequences);
 
 // Micro-batches of two, since batch norm uses their statistics; 18 images, so that passes over them
 // end within steps.
-const std::string kResNet = kCluster + R"(
-model: {name: tiny, source: test, family: resnet, blocks: [1, 1], width: 4, image: 28, classes: 10}
-batch: {global: 8, micro: 2}
-optimizer: sgd
-)";
-const std::string kVit = kCluster + R"(
-model:
-  {name: tiny, source: test, family: vit, layers: 2,
-   hidden: 16, heads: 4, patch: 8, image: 32, classes: 10}
-batch: {global: 8, micro: 2}
-optimizer: sgd
-)";
+const std::string kImages = "global: 8, micro: 2";
+const std::string kResNet =
+    job_text("family: resnet, blocks: [1, 1], width: 4, image: 28, classes: 10", kImages);
+const std::string kVit = job_text(
+    "family: vit, layers: 2, hidden: 16, heads: 4, patch: 8, image: 32, classes: 10", kImages);
 
 struct Case {
   std::string name;

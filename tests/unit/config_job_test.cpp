@@ -187,24 +187,20 @@ TEST_CASE("the reference job") {
 }
 
 TEST_CASE("a data set is named relative to the job's file and opened by nobody here") {
-  const auto job = [](const std::string& model, const std::string& data) {
-    return job_of("model: " + model +
-                  "\ncluster: ../topologies/clusters/cpu-cluster.yaml\ngpus: 1\n"
-                  "batch: {global: 8, micro: 2}\nprecision: fp32\ndata: " +
-                  data);
+  const auto data_of = [](const std::string& model, const std::string& data) {
+    const Job job = job_of("model: " + model +
+                           "\ncluster: ../topologies/clusters/cpu-cluster.yaml\ngpus: 1\n"
+                           "batch: {global: 8, micro: 2}\nprecision: fp32\ndata: " +
+                           data);
+    REQUIRE(job.data);
+    return std::pair(job.data->format, job.data->path);
   };
-  const Job digits =
-      job("{name: a, source: b, family: mlp, inputs: 784, hidden: 8, layers: 1, "
-          "outputs: 10}",
-          "{format: mnist, path: no-such-folder/digits/}");
-  REQUIRE(digits.data);
-  CHECK(digits.data->format == DataFormat::Mnist);
-  CHECK(digits.data->path == WINDTUNNEL_SOURCE_DIR "/workloads/no-such-folder/digits/");
-  const Job pictures =
-      job("{name: a, source: b, family: vit, layers: 1, hidden: 8, heads: 1, "
-          "patch: 8, image: 32, classes: 100}",
-          "{format: cifar10, path: /pictures}");
-  REQUIRE(pictures.data);
-  CHECK(pictures.data->format == DataFormat::Cifar10);
-  CHECK(pictures.data->path == "/pictures");
+  CHECK(data_of("{name: a, source: b, family: mlp, inputs: 784, hidden: 8, layers: 1, outputs: 10}",
+                "{format: mnist, path: no-such-folder/digits/}") ==
+        std::pair(DataFormat::Mnist,
+                  std::string(WINDTUNNEL_SOURCE_DIR "/workloads/no-such-folder/digits/")));
+  CHECK(data_of("{name: a, source: b, family: vit, layers: 1, hidden: 8, heads: 1, patch: 8, "
+                "image: 32, classes: 100}",
+                "{format: cifar10, path: /pictures}") ==
+        std::pair(DataFormat::Cifar10, std::string("/pictures")));
 }

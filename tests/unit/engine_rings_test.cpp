@@ -8,27 +8,13 @@
 #include "collectives/nccl_measured.hpp"
 #include "collectives/nccl_model.hpp"
 #include "engine/simulate.hpp"
+#include "engine_plans.hpp"
 
 namespace windtunnel {
 
 namespace {
 
 constexpr double kNic = 25e9;  // B of a NIC, as in example_node
-constexpr std::array kFidelities = {Fidelity::Folded, Fidelity::Stage, Fidelity::Full,
-                                    Fidelity::Rounds};
-
-// One collective over the data-parallel groups of tensor x data ranks.
-Plan plan_of(CollectiveKind kind, double bytes, int data, int tensor = 1) {
-  Plan plan;
-  plan.grid = {.tensor = tensor, .data = data, .shard_ranks = data};
-  plan.programs = {{.ops = {{.kind = OpKind::Collective,
-                             .stream = Stream::Communication,
-                             .purpose = Purpose::GradientReduction,
-                             .group = GroupKind::Data,
-                             .collective = kind,
-                             .bytes = Bytes(bytes)}}}};
-  return plan;
-}
 
 // Nodes on one switch. Links inside a node are far wider than a NIC and have no latency.
 ClusterSpec star_of(int nodes, int gpus, int nics, double latency) {
@@ -73,9 +59,9 @@ TEST_CASE("rings: all-reduce, all-gather and reduce-scatter between nodes") {
         INFO(n << " ranks, " << bytes << " B, latency " << latency);
         const double pass = (n - 1) * (latency + bytes / (n * kNic));
         const ClusterSpec spec = star_of(n, 1, 1, latency);
-        check_everywhere(plan_of(CollectiveKind::AllReduce, bytes, n), spec, 2 * pass);
-        check_everywhere(plan_of(CollectiveKind::AllGather, bytes, n), spec, pass);
-        check_everywhere(plan_of(CollectiveKind::ReduceScatter, bytes, n), spec, pass);
+        check_everywhere(one_collective(CollectiveKind::AllReduce, bytes, n), spec, 2 * pass);
+        check_everywhere(one_collective(CollectiveKind::AllGather, bytes, n), spec, pass);
+        check_everywhere(one_collective(CollectiveKind::ReduceScatter, bytes, n), spec, pass);
       }
 }
 
@@ -86,21 +72,22 @@ TEST_CASE("rings: all-reduce inside a node") {
   node.interconnect_parameters.set("bandwidth", 300e9);
   node.interconnect_parameters.set("latency", 2e-6);
   const ClusterSpec spec{.name = "one", .node_types = {node}, .type_of_node = {0}};
-  check_everywhere(plan_of(CollectiveKind::AllReduce, 1e9, 8), spec, 28e-6 + 14.0 / 2400);
+  check_everywhere(one_collective(CollectiveKind::AllReduce, 1e9, 8), spec, 28e-6 + 14.0 / 2400);
 }
 
 TEST_CASE("rings: a node's NICs carry a share each") {
   // 4 GPUs and 2 NICs to a node, 3 nodes: two rings of 12 ranks, each with half of the bytes over
   // one NIC of each node: 22 (a + S / 2 / (12 B)). Inside the node nothing takes time.
   const double expected = 22 * (5e-6 + 1e9 / 2 / (12 * kNic));
-  check_everywhere(plan_of(CollectiveKind::AllReduce, 1e9, 12), star_of(3, 4, 2, 5e-6), expected);
+  check_everywhere(one_collective(CollectiveKind::AllReduce, 1e9, 12), star_of(3, 4, 2, 5e-6),
+                   expected);
 }
 
 TEST_CASE("rings: two rings over one NIC take twice as long, but for the latency") {
   // 2 GPUs and one NIC to a node, tensor 2 x data n: both GPUs' rings pass every NIC once.
   for (const int n : {2, 3, 8}) {
     INFO(n << " nodes");
-    const Plan plan = plan_of(CollectiveKind::AllReduce, 1e8, n, 2);
+    const Plan plan = one_collective(CollectiveKind::AllReduce, 1e8, n, 2);
     const ClusterSpec spec = star_of(n, 2, 1, 5e-6);
     const double latency = 2 * (n - 1) * 5e-6, flow = 2 * (n - 1) * 1e8 / (n * kNic);
     for (const Fidelity fidelity : kFidelities) {
@@ -117,14 +104,14 @@ TEST_CASE("rings: the slowest link sets the pace") {
   // One of 4 NICs at half its rate: 6 (a + S / (4 B / 2)).
   ClusterSpec spec = star_of(4, 1, 1, 5e-6);
   spec.link_overrides = {{.link = "n2.nic0.up", .bandwidth_factor = 0.5}};
-  check_everywhere(plan_of(CollectiveKind::AllReduce, 1e8, 4), spec,
+  check_everywhere(one_collective(CollectiveKind::AllReduce, 1e8, 4), spec,
                    6 * (5e-6 + 1e8 / (4 * kNic / 2)));
 }
 
 TEST_CASE("rings: collectives one after another do not start before all members have come") {
   // Rank 1 of 2 takes 3 ms for the kernel before the collective of 25 MB, rank 0 2 ms: the ring of
   // 2 * 1/2 * 25 MB over a NIC takes 1 ms, from 3 to 4; its span does not count the waiting.
-  Plan plan = plan_of(CollectiveKind::AllReduce, 25e6, 2);
+  Plan plan = one_collective(CollectiveKind::AllReduce, 25e6, 2);
   plan.blocks = {{{.piece = {"kernel", Work{.op = OpClass::Fixed, .duration = Seconds(2e-3)}}}}};
   Program& program = plan.programs.front();
   program.ops.insert(program.ops.begin(), Op{.block = 0});
@@ -178,7 +165,7 @@ TEST_CASE("rings: with NCCL's model a collective alone takes latency + S / bandw
         const NcclCost cost = measured_cost(
             nccl_choice(graph, kind, 8 * nodes, nodes, Bytes(bytes)), graph, nodes, Bytes(bytes));
         const double expected = cost.latency.value + bytes / cost.algorithm_bandwidth.value;
-        const Plan plan = plan_of(kind, bytes, 8 * nodes);
+        const Plan plan = one_collective(kind, bytes, 8 * nodes);
         const ClusterSpec spec = nccl_cluster(nodes);
         check_at({Fidelity::Folded, Fidelity::Stage, Fidelity::Full}, plan, spec, expected);
         // A tree's rounds also fill its pipeline.
@@ -201,13 +188,13 @@ TEST_CASE("rings: links hold NCCL's model to what they have") {
       CollectiveKind::AllReduce, 16, 2, Bytes(bytes));
   REQUIRE(cost.algorithm == NcclAlgorithm::Ring);
   REQUIRE(cost.protocol == NcclProtocol::Simple);
-  check_everywhere(plan_of(CollectiveKind::AllReduce, bytes, 16), spec,
+  check_everywhere(one_collective(CollectiveKind::AllReduce, bytes, 16), spec,
                    cost.latency.value + 2 * 15.0 / 16 * bytes / 8 / 1e9);
 }
 
 TEST_CASE("rings: spans that end together stand in order of op") {
   // 25 MB between two ranks over a NIC of 25 GB/s are 1 ms, beside a kernel of 1 ms.
-  Plan plan = plan_of(CollectiveKind::AllReduce, 25e6, 2);
+  Plan plan = one_collective(CollectiveKind::AllReduce, 25e6, 2);
   plan.blocks = {{{.piece = {"kernel", Work{.op = OpClass::Fixed, .duration = Seconds(1e-3)}}}}};
   std::vector<Op>& ops = plan.programs.front().ops;
   for (const std::size_t place : {0, 1}) {

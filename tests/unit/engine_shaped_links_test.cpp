@@ -9,6 +9,7 @@
 #include "cluster_examples.hpp"
 #include "engine/network.hpp"
 #include "engine/simulate.hpp"
+#include "engine_plans.hpp"
 
 namespace windtunnel {
 
@@ -19,23 +20,13 @@ constexpr double kGoodput = 0.9564;  // 1448 of 1514 B
 // Simulated a thousand times as fast: SimGrid's clock goes on from one simulation of a process to
 // the next and must stay small for the exact cases of other files.
 constexpr double kFaster = 1000;
-constexpr std::array kFidelities = {Fidelity::Folded, Fidelity::Stage, Fidelity::Full,
-                                    Fidelity::Rounds};
 
 double rate_of(double megabits) {
   return megabits * 1e6 / 8 * kGoodput;
 }
 
 Plan plan_of(CollectiveKind kind, int data, int tensor = 1, double bytes = kSize) {
-  Plan plan;
-  plan.grid = {.tensor = tensor, .data = data, .shard_ranks = data};
-  plan.programs = {{.ops = {{.kind = OpKind::Collective,
-                             .stream = Stream::Communication,
-                             .purpose = Purpose::GradientReduction,
-                             .group = GroupKind::Data,
-                             .collective = kind,
-                             .bytes = Bytes(bytes)}}}};
-  return plan;
+  return one_collective(kind, bytes, data, tensor);
 }
 
 // Hosts with one rank and one port each. No latencies.

@@ -1,0 +1,39 @@
+// A block of the plan as one simulated rank runs it: by segments, or as one span.
+#pragma once
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "engine/lower.hpp"
+
+namespace windtunnel {
+
+// How long kernels take of which a collective takes a share of the GPU while it runs: slowed down
+// during it, at full speed after it.
+inline Seconds beside(Seconds kernels, Seconds collective, double share) {
+  return std::min(kernels / (1 - share), kernels + collective * share);
+}
+
+// A block as one span: exact when its collectives have their links for themselves and their members
+// run in lockstep.
+struct MergedBlock {
+  Seconds total, communication, recompute;  // with a host that is always ahead
+  // Where the host issues slowly: the segments, walked when the block begins, and how long the
+  // collective of each takes and which share of the multiprocessors.
+  const std::vector<Segment>* segments = nullptr;
+  struct Collective {
+    Seconds time;
+    double share = 0;
+  };
+  std::vector<Collective> collectives;
+  std::vector<std::pair<int, Bytes>> carried;  // by its collectives: path and bytes
+};
+
+struct RunnableBlock {
+  std::optional<MergedBlock> merged;
+  const std::vector<Segment>* segments = nullptr;
+};
+
+}  // namespace windtunnel
