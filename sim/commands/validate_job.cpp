@@ -343,7 +343,10 @@ std::string Mapping::execution() {
     if (!is_images_) assume("attention " + attention);
   }
   const Rule& core = rule("attention", attention);
-  text += fmt::format("attention: {}\n", core["attention"]);
+  std::string kernel = core["attention"];
+  if (contains(attention, "fused attention") && !(*framework_)["fused_attention"].empty())
+    kernel = (*framework_)["fused_attention"];
+  text += fmt::format("attention: {}\n", kernel);
   const std::string kernels = core["kernels"].empty() ? (*framework_)["kernels"] : core["kernels"];
   if (!kernels.empty()) text += fmt::format("kernels: {}\n", kernels);
   for (const char* key :
@@ -354,6 +357,10 @@ std::string Mapping::execution() {
   std::string recompute = rule("recompute", row_.text("recompute"))["recompute"];
   if (recompute == "selective" && !(*framework_)["selective"].empty())
     recompute = (*framework_)["selective"];
+  if (const std::string usual = (*framework_)["recompute"]; recompute == "least" && !usual.empty()) {
+    recompute = usual;
+    assume("recompute " + usual + " as its recipes");
+  }
   if (recompute == "least")
     result_.recompute = {"none", "selective", "full"};
   else
