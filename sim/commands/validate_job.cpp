@@ -34,7 +34,7 @@ class Mapping {
   MappedRow mapped();
 
  private:
-  void check_usable() const;
+  void check_usable();
   void read_framework();
   void read_sizes();
   std::string cluster();
@@ -86,7 +86,7 @@ long long Mapping::size_or(std::string_view column, long long otherwise) {
   return otherwise;
 }
 
-void Mapping::check_usable() const {
+void Mapping::check_usable() {
   const std::string status = row_.text("status"), provenance = row_.text("provenance");
   if (status != "ok" && status != "OOM" && !status.empty())
     refuse("the run ended otherwise", status);
@@ -95,7 +95,10 @@ void Mapping::check_usable() const {
   const std::string flags = row_.text("flags");
   if (const Rule* flag = rules_.find("flags", flags)) refuse((*flag)["reason"], flags);
   const std::string notes = row_.text("notes");
-  if (const Rule* note = rules_.find("notes", notes)) refuse((*note)["reason"]);
+  if (const Rule* found = rules_.find("notes", notes)) {
+    if (const std::string reason = (*found)["reason"]; !reason.empty()) refuse(reason);
+    assume((*found)["note"]);
+  }
   if (status == "OOM" || published_time(row_) || published_memory(row_)) return;
   if (contains(notes, "inverted from MFU")) refuse("only an MFU is published");
   if (!row_.text("samples_per_s").empty() || !row_.text("tokens_per_s_per_gpu").empty())

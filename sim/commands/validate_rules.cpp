@@ -27,7 +27,7 @@ const std::array<Section, 12>& known_sections() {
       {"attention", {"attention", "kernels"}},
       {"precisions", {"type"}},
       {"flags", {}},
-      {"notes", {}},
+      {"notes", {"attention_flops"}},
       {"memory_tools", {"counts"}},
       {"collective_systems", {"node", "gpu", "fabric", "set"}},
   }};
