@@ -56,7 +56,7 @@ struct GpuSpec {
   std::array<EfficiencyCurve, kOpClassNames.size()> efficiency;  // by OpClass; Fixed has none
   GemmTiles gemm;
   double cudnn_attention = 1;  // speed of cuDNN's attention in that of the Attention curve's kernel
-  Seconds launch_overhead;  // of the stream, per kernel
+  Seconds launch_overhead;     // of the stream, per kernel
   std::optional<Watts> tdp;
   std::optional<Watts> power_limit;  // below the TDP, set by whoever runs the GPU
 };

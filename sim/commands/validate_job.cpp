@@ -41,6 +41,7 @@ class Mapping {
   std::string model();
   std::string transformer(const Rule& rule);
   std::string experts();
+  std::optional<long long> virtual_stages();
   std::string stage_layers();
   std::string parallel();
   std::string parallel_of_layers();
@@ -57,7 +58,7 @@ class Mapping {
 
   const PublishedRow& row_;
   const Rules& rules_;
-  const Rule* framework_ = nullptr;
+  const Rule *framework_ = nullptr, *model_ = nullptr;
   MappedRow result_;
   long long gpus_ = 0, tensor_ = 1, pipeline_ = 1, data_ = 1, context_ = 1, chunks_ = 1, micro_ = 1,
             batch_ = 0;
@@ -228,9 +229,21 @@ std::string Mapping::experts() {
   return fmt::format(", experts: {}, experts_per_token: {}", *experts, size("topk"));
 }
 
+// As the row says, or else as the model's recipe where the stages divide like that.
+std::optional<long long> Mapping::virtual_stages() {
+  const auto stated = row_.count("vpp");
+  const std::string usual = (*model_)["virtual_stages"];
+  if (stated || usual.empty()) return stated;
+  const long long chunks = std::stoll(usual);
+  if (blocks_ % (pipeline_ * chunks) != 0) return std::nullopt;
+  assume(fmt::format("virtual stages {} as its recipe", chunks));
+  return chunks;
+}
+
 std::string Mapping::model() {
   const std::string cell = row_.text("model") + " | " + row_.text("arch");
   const Rule& found = rule("models", cell);
+  model_ = &found;
   is_images_ = found["images"] == "true";
   read_sizes();
   return found["model"].empty() ? transformer(found) : fmt::format("model: {}\n", found["model"]);
@@ -293,7 +306,7 @@ std::string Mapping::parallel() {
   if (pipeline_ > 1) {
     const std::string stated = row_.text("schedule");
     schedule_ = rule("schedules", stated)["schedule"];
-    const auto chunks = row_.count("vpp");
+    const auto chunks = virtual_stages();
     if (schedule_ == "zb-v") chunks_ = 2;
     if (schedule_ == "interleaved" && !chunks) refuse("sizes not stated", "vpp");
     if (schedule_ == "1f1b" || schedule_ == "interleaved") {
@@ -360,7 +373,8 @@ std::string Mapping::execution() {
   std::string recompute = rule("recompute", row_.text("recompute"))["recompute"];
   if (recompute == "selective" && !(*framework_)["selective"].empty())
     recompute = (*framework_)["selective"];
-  if (const std::string usual = (*framework_)["recompute"]; recompute == "least" && !usual.empty()) {
+  if (const std::string usual = (*framework_)["recompute"];
+      recompute == "least" && !usual.empty()) {
     recompute = usual;
     assume("recompute " + usual + " as its recipes");
   }

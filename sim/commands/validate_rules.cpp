@@ -21,7 +21,7 @@ const std::array<Section, 12>& known_sections() {
        {"name", "gradients", "pads", "data_parallel", "pipeline_transfer", "attention",
         "fused_attention", "sequence_parallel", "zero_stage", "fsdp", "recompute", "selective",
         "gradient_accumulation", "kernels", "host", "fabric", "software"}},
-      {"models", {"family", "model", "extra", "ffn", "images", "ungated"}},
+      {"models", {"family", "model", "extra", "ffn", "images", "ungated", "virtual_stages"}},
       {"schedules", {"schedule"}},
       {"recompute", {"recompute"}},
       {"attention", {"attention", "kernels"}},

@@ -296,8 +296,8 @@ Operation query_key_norm(const TransformerSlice& slice, const BlockShape& shape)
 
 Operation attention_core(const TransformerSlice& slice, const BlockShape& shape) {
   const Flops square = attention_square(slice, shape);
-  Operation op = is_fused(slice.attention) ? flash_attention(slice, shape)
-                                           : unfused_attention(slice, shape);
+  Operation op =
+      is_fused(slice.attention) ? flash_attention(slice, shape) : unfused_attention(slice, shape);
   if (slice.context > 1) op = context_parallel_attention(slice, shape, std::move(op));
   op.forward_flops = square;
   op.backward_flops = 2 * square;
