@@ -246,6 +246,58 @@ TEST_CASE("SimuMax: context parallelism by all-to-all") {
   CHECK(job.parallel.context_parallel == ContextParallel::Ulysses);
 }
 
+TEST_CASE("NeMo: no layer is recomputed, attention is cuDNN's from 24.09 on") {
+  // Llama 70B whose cell of recomputation is empty; 24.07 and 24.11 on H100.
+  for (const auto& [table, id, kernel] :
+       {std::tuple("07_nemo_older", "0012", AttentionKernel::Flash),
+        std::tuple("08_dgxc_benchmarking", "0021", AttentionKernel::Cudnn)}) {
+    const Job job = job_for(table, id);
+    CHECK(job.attention == kernel);
+    CHECK(job.recompute == Recompute::None);
+    const MappedRow mapped = mapped_row(row_named(table, id), rules());
+    CHECK(mapped.recompute == std::vector<std::string>{"none"});
+    CHECK(std::count(mapped.assumed.begin(), mapped.assumed.end(),
+                     "recompute none as its recipes") == 1);
+  }
+  // A stack that only shares the table: the least that fits.
+  CHECK(mapped_row(row_named("08_dgxc_benchmarking", "0164"), rules()).recompute.size() == 3);
+}
+
+TEST_CASE("Nemotron-340B has its recipe's virtual stages unless the row states them") {
+  CHECK(job_for("08_dgxc_benchmarking", "0322").parallel.virtual_stages == 12);
+  PublishedRow row = row_named("08_dgxc_benchmarking", "0322");
+  row.cells["vpp"] = "6";
+  const MappedRow mapped = mapped_row(row, rules());
+  CHECK(job_of(mapped, "none", 0, rules()).parallel.virtual_stages == 6);
+}
+
+TEST_CASE("an InfiniBand beside 100GbE is none of 100 Gb/s") {
+  const auto nics = [](const char* id) {
+    const NodeType node = job_for("09_mlperf_llm_logs", id).cluster.node_types.front();
+    return std::pair(node.nics, node.nic_bandwidth);
+  };
+  CHECK(nics("0272").first == 8);
+  CHECK(nics("0272") == nics("0271"));
+}
+
+TEST_CASE("TFLOP/s of the whole attention square give a longer time than those of its half") {
+  const TemporaryFolder folder("whole_attention");
+  const std::string table = (folder.path / "long.csv").string();
+  std::istringstream all(text_of(kTables + "07_nemo_older.csv"));
+  std::ofstream some(table);
+  for (std::string line; std::getline(all, line);)
+    if (line.starts_with("split,") || line.find("older-0081,") != std::string::npos ||
+        line.find("older-0049,") != std::string::npos)
+      some << line << '\n';
+  some.close();
+  const Validation validation = validated({table}, rules(), Split::All, 1);
+  REQUIRE(validation.rows.size() == 2);
+  // Llama 7B, a token: linears 6 x (32 x (4 x 4096^2 + 3 x 4096 x 11008) + 4096 x 32000) = 39.65
+  // GFLOP, the square 12 x 32 x 4096 x 2^20 = 1649 GFLOP: (39.65 + 1649) / (39.65 + 824.6) = 1.954.
+  CHECK(validation.rows[0].published->seconds == published_time(validation.rows[0].row)->seconds);
+  CHECK(validation.rows[1].published->seconds == Approx(1.954 * 6.60462).epsilon(1e-3));
+}
+
 TEST_CASE("rows that state too little are refused with a reason") {
   CHECK(refusal_of("01_korthikanti_2022", "0017") == "not a measurement");
   CHECK(refusal_of("06_megatron_bridge", "0019") == "no profile of the GPU");

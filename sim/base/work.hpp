@@ -32,6 +32,7 @@ struct Work {
   std::int64_t m = 0, n = 0, k = 0, batch = 1;
   int kernels = 1;        // launches that this work stands for
   double efficiency = 1;  // of its FLOPs, relative to the kernel that the device's curve is of
+  bool is_cudnn = false;  // attention by cuDNN, whose speed the device knows
   Seconds duration{};
   std::optional<DType> format{};  // where it is not the job's: attention and logits of an fp8 job
 };

@@ -96,7 +96,7 @@ Seconds compute_time(const GpuSpec& gpu, const Work& work, DType type) {
   if (work.m > 0 && !gpu.gemm.tiles.empty()) return tiled_time(gpu, work, type);
   const double size = is_by_flops(work.op) ? work.flops.value : work.bytes.value;
   const double efficiency = curve(gpu, work.op).at(size / work.kernels) * work.efficiency;
-  return work.flops / (*peak * efficiency);
+  return work.flops / (*peak * (efficiency * (work.is_cudnn ? gpu.cudnn_attention : 1)));
 }
 
 Seconds memory_time(const GpuSpec& gpu, const Work& work) {

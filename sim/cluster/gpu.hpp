@@ -58,7 +58,8 @@ struct GpuSpec {
   std::array<std::optional<FlopRate>, kDTypeNames.size()> peak;  // dense, by DType
   std::array<EfficiencyCurve, kOpClassNames.size()> efficiency;  // by OpClass; Fixed has none
   GemmTiles gemm;
-  Seconds launch_overhead;  // of the stream, per kernel
+  double cudnn_attention = 1;  // speed of cuDNN's attention in that of the Attention curve's kernel
+  Seconds launch_overhead;     // of the stream, per kernel
   std::optional<Watts> tdp;
   std::optional<Watts> power_limit;  // below the TDP, set by whoever runs the GPU
 };
@@ -74,7 +75,8 @@ double clock_under_limit(const GpuSpec& gpu);
 //   latency + ceil(tiles / processors) * 2 m' n' (k' + fill') / (peak / processors * e),
 // and no less than flops / (peak * sustained). `e` includes the efficiency of the alignment: the
 // largest power of two that divides m, n and k, in bytes (rows may run along any two of them).
-// Elsewhere `e` is the curve of the operation's class; e_bytes the Elementwise curve (for
+// Elsewhere `e` is the curve of the operation's class, times
+// `cudnn_attention` for attention by cuDNN; e_bytes the Elementwise curve (for
 // Optimizer and Embedding their own). A work's own format goes before `type`. Curves are read at
 // the size of one kernel: a work of 10 kernels has kernels of a tenth of its FLOPs and bytes. A
 // Fixed work takes its duration. Requires a peak for `type` when flops > 0.

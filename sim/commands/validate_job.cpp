@@ -34,13 +34,14 @@ class Mapping {
   MappedRow mapped();
 
  private:
-  void check_usable() const;
+  void check_usable();
   void read_framework();
   void read_sizes();
   std::string cluster();
   std::string model();
   std::string transformer(const Rule& rule);
   std::string experts();
+  std::optional<long long> virtual_stages();
   std::string stage_layers();
   std::string parallel();
   std::string parallel_of_layers();
@@ -57,7 +58,7 @@ class Mapping {
 
   const PublishedRow& row_;
   const Rules& rules_;
-  const Rule* framework_ = nullptr;
+  const Rule *framework_ = nullptr, *model_ = nullptr;
   MappedRow result_;
   long long gpus_ = 0, tensor_ = 1, pipeline_ = 1, data_ = 1, context_ = 1, chunks_ = 1, micro_ = 1,
             batch_ = 0;
@@ -86,7 +87,7 @@ long long Mapping::size_or(std::string_view column, long long otherwise) {
   return otherwise;
 }
 
-void Mapping::check_usable() const {
+void Mapping::check_usable() {
   const std::string status = row_.text("status"), provenance = row_.text("provenance");
   if (status != "ok" && status != "OOM" && !status.empty())
     refuse("the run ended otherwise", status);
@@ -95,7 +96,10 @@ void Mapping::check_usable() const {
   const std::string flags = row_.text("flags");
   if (const Rule* flag = rules_.find("flags", flags)) refuse((*flag)["reason"], flags);
   const std::string notes = row_.text("notes");
-  if (const Rule* note = rules_.find("notes", notes)) refuse((*note)["reason"]);
+  if (const Rule* found = rules_.find("notes", notes)) {
+    if (const std::string reason = (*found)["reason"]; !reason.empty()) refuse(reason);
+    assume((*found)["note"]);
+  }
   if (status == "OOM" || published_time(row_) || published_memory(row_)) return;
   if (contains(notes, "inverted from MFU")) refuse("only an MFU is published");
   if (!row_.text("samples_per_s").empty() || !row_.text("tokens_per_s_per_gpu").empty())
@@ -225,9 +229,21 @@ std::string Mapping::experts() {
   return fmt::format(", experts: {}, experts_per_token: {}", *experts, size("topk"));
 }
 
+// As the row says, or else as the model's recipe where the stages divide like that.
+std::optional<long long> Mapping::virtual_stages() {
+  const auto stated = row_.count("vpp");
+  const std::string usual = (*model_)["virtual_stages"];
+  if (stated || usual.empty()) return stated;
+  const long long chunks = std::stoll(usual);
+  if (blocks_ % (pipeline_ * chunks) != 0) return std::nullopt;
+  assume(fmt::format("virtual stages {} as its recipe", chunks));
+  return chunks;
+}
+
 std::string Mapping::model() {
   const std::string cell = row_.text("model") + " | " + row_.text("arch");
   const Rule& found = rule("models", cell);
+  model_ = &found;
   is_images_ = found["images"] == "true";
   read_sizes();
   return found["model"].empty() ? transformer(found) : fmt::format("model: {}\n", found["model"]);
@@ -290,7 +306,7 @@ std::string Mapping::parallel() {
   if (pipeline_ > 1) {
     const std::string stated = row_.text("schedule");
     schedule_ = rule("schedules", stated)["schedule"];
-    const auto chunks = row_.count("vpp");
+    const auto chunks = virtual_stages();
     if (schedule_ == "zb-v") chunks_ = 2;
     if (schedule_ == "interleaved" && !chunks) refuse("sizes not stated", "vpp");
     if (schedule_ == "1f1b" || schedule_ == "interleaved") {
@@ -343,7 +359,10 @@ std::string Mapping::execution() {
     if (!is_images_) assume("attention " + attention);
   }
   const Rule& core = rule("attention", attention);
-  text += fmt::format("attention: {}\n", core["attention"]);
+  std::string kernel = core["attention"];
+  if (contains(attention, "fused attention") && !(*framework_)["fused_attention"].empty())
+    kernel = (*framework_)["fused_attention"];
+  text += fmt::format("attention: {}\n", kernel);
   const std::string kernels = core["kernels"].empty() ? (*framework_)["kernels"] : core["kernels"];
   if (!kernels.empty()) text += fmt::format("kernels: {}\n", kernels);
   for (const char* key :
@@ -354,6 +373,11 @@ std::string Mapping::execution() {
   std::string recompute = rule("recompute", row_.text("recompute"))["recompute"];
   if (recompute == "selective" && !(*framework_)["selective"].empty())
     recompute = (*framework_)["selective"];
+  if (const std::string usual = (*framework_)["recompute"];
+      recompute == "least" && !usual.empty()) {
+    recompute = usual;
+    assume("recompute " + usual + " as its recipes");
+  }
   if (recompute == "least")
     result_.recompute = {"none", "selective", "full"};
   else

@@ -36,6 +36,22 @@ BlockCosts costs_of(const Job& job, int layer) {
   return costs;
 }
 
+// Of one micro-batch, nothing recomputed.
+struct ModelFlops {
+  double whole = 0, causal = 0;
+};
+
+ModelFlops model_flops(const Job& job) {
+  ModelFlops flops;
+  for (std::size_t layer = 0; layer < job.model.layers.size(); ++layer) {
+    const LayerWork work = layer_work(job.model, int(layer), job.slice());
+    const Flops whole = work.forward_flops + work.backward_flops;
+    flops.whole += whole.value;
+    flops.causal += (whole - work.causal_saving).value;
+  }
+  return flops;
+}
+
 // Of all GPUs, in FLOP/s.
 double peak_of(const Job& job) {
   const GpuSpec& gpu = job.cluster.node_types.front().gpu;
@@ -47,12 +63,13 @@ double peak_of(const Job& job) {
 }  // namespace
 
 double least_seconds(const Job& job) {
-  double flops = 0;
-  for (std::size_t layer = 0; layer < job.model.layers.size(); ++layer) {
-    const LayerWork work = layer_work(job.model, int(layer), job.slice());
-    flops += (work.forward_flops + work.backward_flops - work.causal_saving).value;
-  }
-  return flops * job.micro_batches() * job.parallel.data / peak_of(job);
+  const ModelFlops flops = model_flops(job);
+  return flops.causal * job.micro_batches() * job.parallel.data / peak_of(job);
+}
+
+double whole_over_causal_flops(const Job& job) {
+  const ModelFlops flops = model_flops(job);
+  return flops.whole / flops.causal;
 }
 
 NullTerms null_terms(const Job& job) {

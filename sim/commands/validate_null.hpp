@@ -30,6 +30,10 @@ NullTerms null_terms(const Job& job);
 // half and nothing recomputed.
 double least_seconds(const Job& job);
 
+// The model's FLOPs with all of the attention square, over those with the causal half: what a time
+// is too short by that was computed from a FLOP rate in the wrong convention.
+double whole_over_causal_flops(const Job& job);
+
 struct NullSample {
   NullTerms terms{};
   double seconds = 0;

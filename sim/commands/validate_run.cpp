@@ -52,6 +52,7 @@ JobOutcome outcome_of(const Job& job, bool needs_time) {
   const Plan plan = build_plan(job);
   measure_memory(job, plan, outcome);
   outcome.least_seconds = least_seconds(job);
+  outcome.whole_over_causal_flops = whole_over_causal_flops(job);
   outcome.terms = null_terms(job);
   if (needs_time)
     outcome.seconds =
@@ -114,7 +115,8 @@ std::string text_of(const JobOutcome& outcome) {
                    fmt::format("{}", outcome.capacity),
                    fmt::format("{}", outcome.reserved),
                    fmt::format("{}", outcome.allocated),
-                   fmt::format("{}", outcome.least_seconds)};
+                   fmt::format("{}", outcome.least_seconds),
+                   fmt::format("{}", outcome.whole_over_causal_flops)};
   for (const double term : outcome.terms) fields.push_back(fmt::format("{}", term));
   return csv_line(fields);
 }
@@ -137,7 +139,8 @@ JobOutcome outcome_from(const std::string& text) {
   outcome.reserved = number_of(fields[7]);
   outcome.allocated = number_of(fields[8]);
   outcome.least_seconds = number_of(fields[9]);
-  for (std::size_t i = 0; i < kNullTerms; ++i) outcome.terms[i] = number_of(fields[10 + i]);
+  outcome.whole_over_causal_flops = number_of(fields[10]);
+  for (std::size_t i = 0; i < kNullTerms; ++i) outcome.terms[i] = number_of(fields[11 + i]);
   return outcome;
 }
 
@@ -171,6 +174,8 @@ ValidatedRow prepared(PublishedRow row, const Rules& rules) {
   result.outcome.refusal = result.mapped.refusal;
   result.is_oom = row.text("status") == "OOM";
   if (!result.is_oom) result.published = published_time(row);
+  if (const Rule* notes = rules.find("notes", row.text("notes")))
+    result.counts_whole_attention = (*notes)["attention_flops"] == "whole";
   if (const Rule* tool = rules.find("memory_tools", row.text("mem_kind")))
     result.memory_counts = (*tool)["counts"];
   result.row = std::move(row);
@@ -184,6 +189,8 @@ bool is_in(const PublishedRow& row, Split split) {
 
 void add_outcome(ValidatedRow& row, const JobOutcome& outcome) {
   row.outcome = outcome;
+  if (row.published && row.counts_whole_attention)
+    row.published->seconds *= outcome.whole_over_causal_flops;
   if (row.is_simulated() && row.mapped.recompute.size() > 1)
     row.mapped.assumed.push_back("recompute " + outcome.recompute);
   if (row.is_simulated() && outcome.micro_batch > 0)

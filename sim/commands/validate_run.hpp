@@ -23,6 +23,7 @@ struct JobOutcome {
   // (without what its allocator cannot use, too).
   double reserved = 0, allocated = 0;
   double least_seconds = 0;
+  double whole_over_causal_flops = 1;
   NullTerms terms{};
   bool fits() const { return memory <= capacity; }
 };
@@ -33,6 +34,9 @@ struct ValidatedRow {
   MappedRow mapped;
   std::optional<PublishedTime> published;  // nothing for a row that ran out of memory
   bool is_oom = false;
+  // Its time was computed from a FLOP rate as if that counted the causal half of attention, and it
+  // counts the whole.
+  bool counts_whole_attention = false;
   std::string memory_counts;  // what the tool of its peak memory counts
   JobOutcome outcome;
   std::optional<double> null_flops, null_regression;  // seconds

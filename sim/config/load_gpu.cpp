@@ -65,6 +65,8 @@ EfficiencyCurve read_curve(YamlMap map, OpClass op, GpuSpec& gpu) {
     return curve;
   }
   const YamlValue points = map.at("points");
+  if (op == OpClass::Attention)
+    if (const auto cudnn = map.find("cudnn")) gpu.cudnn_attention = cudnn->ratio();
   map.finish();
   for (const YamlValue& point : points.items()) {
     const std::vector<YamlValue> pair = point.items();

@@ -79,9 +79,7 @@ std::string context_slice_limits(const BlockShape& shape, std::int64_t sequence,
                                  const Slice& slice) {
   const int ranks = slice.context;
   if (ranks == 1) return {};
-  const bool is_flash =
-      slice.attention == AttentionKernel::Flash || slice.attention == AttentionKernel::Flash1;
-  if (!is_flash) return "context parallelism needs attention: flash";
+  if (!is_fused(slice.attention)) return "context parallelism needs attention: flash";
   const std::string how = "context parallelism " + std::to_string(ranks);
   // Each rank has a chunk from the front and one from the back.
   if (sequence % (2 * std::int64_t{ranks}) != 0)

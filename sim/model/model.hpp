@@ -34,10 +34,14 @@ enum class Kernels { Fused, FusedNorm, Eager };
 inline constexpr std::array<std::string_view, 3> kKernelsNames = {"fused", "fused_norm", "eager"};
 // Eager: a kernel for every operator around the softmax. Unfused: one kernel for the scaled and
 // masked softmax (Megatron-LM). Flash: FlashAttention-2, which a GPU's attention curve is of;
-// Flash1 its first version.
-enum class AttentionKernel { Eager, Unfused, Flash, Flash1 };
-inline constexpr std::array<std::string_view, 4> kAttentionKernelNames = {"eager", "unfused",
-                                                                          "flash", "flash1"};
+// Flash1 its first version; Cudnn the kernels of cuDNN, which TransformerEngine picks on Hopper.
+enum class AttentionKernel { Eager, Unfused, Flash, Flash1, Cudnn };
+inline constexpr std::array<std::string_view, 5> kAttentionKernelNames = {
+    "eager", "unfused", "flash", "flash1", "cudnn"};
+// Whether scores stay inside of one kernel, so that nothing of size s x s is kept.
+constexpr bool is_fused(AttentionKernel kernel) {
+  return kernel != AttentionKernel::Eager && kernel != AttentionKernel::Unfused;
+}
 
 // How attention sees the whole sequence where each of C ranks has a part of it. Ring: keys and
 // values go round while the blocks at hand are computed. AllGather: they are gathered before.

@@ -111,11 +111,16 @@ Operation flash_attention(const TransformerSlice& slice, const BlockShape& shape
   // The fp32 log-sum-exp of each row of scores.
   const double sums = 4 * double(slice.tokens) * double(shape.heads) / slice.tensor;
   const double efficiency = slice.attention == AttentionKernel::Flash1 ? kFlash1Efficiency : 1;
-  Work forward = {.op = OpClass::Attention, .flops = run, .efficiency = efficiency};
+  const bool is_cudnn = slice.attention == AttentionKernel::Cudnn;
+  Work forward = {
+      .op = OpClass::Attention, .flops = run, .efficiency = efficiency, .is_cudnn = is_cudnn};
   forward.format = slice.wide_format();
   forward.bytes = Bytes(per_feature * (queries + outputs + pairs) + sums);
-  Work backward = {
-      .op = OpClass::Attention, .flops = 2.5 * run, .kernels = 3, .efficiency = efficiency};
+  Work backward = {.op = OpClass::Attention,
+                   .flops = 2.5 * run,
+                   .kernels = 3,
+                   .efficiency = efficiency,
+                   .is_cudnn = is_cudnn};
   backward.format = slice.wide_format();
   backward.bytes = Bytes(per_feature * 2 * (queries + outputs + pairs) + sums);
   Operation op = elementwise_operation("attention", forward, backward,
@@ -291,9 +296,8 @@ Operation query_key_norm(const TransformerSlice& slice, const BlockShape& shape)
 
 Operation attention_core(const TransformerSlice& slice, const BlockShape& shape) {
   const Flops square = attention_square(slice, shape);
-  const bool flash =
-      slice.attention == AttentionKernel::Flash || slice.attention == AttentionKernel::Flash1;
-  Operation op = flash ? flash_attention(slice, shape) : unfused_attention(slice, shape);
+  Operation op =
+      is_fused(slice.attention) ? flash_attention(slice, shape) : unfused_attention(slice, shape);
   if (slice.context > 1) op = context_parallel_attention(slice, shape, std::move(op));
   op.forward_flops = square;
   op.backward_flops = 2 * square;

@@ -83,6 +83,15 @@ TEST_CASE("large GEMMs sustain what the power limit leaves, small ones do not re
   CHECK(clock_under_limit(gpu) == 1);
 }
 
+TEST_CASE("cuDNN's attention has a speed of its own") {
+  GpuSpec gpu = perfect_gpu();
+  gpu.cudnn_attention = 1.5;
+  Work work = {.op = OpClass::Attention, .flops = Flops(312e12)};
+  const double flash = kernel_time(gpu, work, DType::Bf16).value;
+  work.is_cudnn = true;
+  CHECK(kernel_time(gpu, work, DType::Bf16).value == Approx(flash / 1.5));
+}
+
 TEST_CASE("rows that start between the lines of memory slow the tiles of a GEMM down") {
   GpuSpec gpu = perfect_gpu();
   gpu.peak[std::size_t(DType::Fp32)] = FlopRate(312e12);

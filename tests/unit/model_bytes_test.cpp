@@ -82,6 +82,20 @@ TEST_CASE("FlashAttention-1 runs the FLOPs of FlashAttention-2 at half of its ef
   CHECK(first.efficiency == 0.5);
 }
 
+TEST_CASE("cuDNN's attention is FlashAttention's work at the device's factor") {
+  Slice slice = {.sequence = 8192, .attention = AttentionKernel::Flash};
+  const LayerWork flash = layer_work(llama3_8b(), 1, slice);
+  slice.attention = AttentionKernel::Cudnn;
+  const LayerWork cudnn = layer_work(llama3_8b(), 1, slice);
+  CHECK(cudnn.activation == flash.activation);
+  CHECK(sums_of(cudnn.backward).flops == sums_of(flash.backward).flops);
+  for (const auto& [pieces, is_cudnn] :
+       {std::pair(&flash.forward, false), std::pair(&cudnn.forward, true),
+        std::pair(&cudnn.backward, true)})
+    CHECK(work_named(*pieces, "attention").is_cudnn == is_cudnn);
+  CHECK_FALSE(work_named(cudnn.forward, "qkv").is_cudnn);
+}
+
 TEST_CASE("The shapes of a layer's GEMMs, t = 8") {
   const Slice slice = {.sequence = 2048, .tensor = 8};
   const LayerWork work = layer_work(gpt3_175b(), 1, slice);
