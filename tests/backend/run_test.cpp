@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/program.hpp"
 #include "backend/sample_images.hpp"
 #include "config/load.hpp"
 #include "folder.hpp"
@@ -28,18 +29,6 @@ const std::string kBackend = WINDTUNNEL_BACKEND_PROGRAM;
 // Of the steps that every run takes, three to warm up and nine at least. How many more a run takes
 // depends on the machine, and rounding grows with them.
 constexpr std::size_t kLeastLosses = 12;
-
-struct End {
-  int code = 0;
-  std::string output, errors;
-};
-
-End end_of(const std::string& command, const TemporaryFolder& folder) {
-  const std::string out = (folder.path / "stdout").string();
-  const std::string err = (folder.path / "stderr").string();
-  const int status = std::system((command + " >" + out + " 2>" + err).c_str());
-  return {WEXITSTATUS(status), text_of(out), text_of(err)};
-}
 
 nlohmann::json measured(const std::string& overrides, const TemporaryFolder& folder,
                         const std::string& job = "tiny-gpt.yaml") {
