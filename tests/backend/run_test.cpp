@@ -45,7 +45,7 @@ nlohmann::json measured(const std::string& overrides, const TemporaryFolder& fol
 
 }  // namespace
 
-TEST_CASE("processes on loopback learn what one process learns") {
+TEST_CASE("processes on loopback learn what one process learns", "[gloo]") {
   const TemporaryFolder folder("run");
   const nlohmann::json one = measured("--set gpus=1", folder);
   const auto expected = one.at("losses").get<std::vector<double>>();
@@ -66,7 +66,8 @@ TEST_CASE("processes on loopback learn what one process learns") {
   }
 }
 
-TEST_CASE("processes train on the images of a folder, and what is wrong with it is said before") {
+TEST_CASE("processes train on the images of a folder, and what is wrong with it is said before",
+          "[gloo]") {
   const TemporaryFolder folder("run");
   const std::string path = folder.path.string(), set_path = " --set data.path=" + path;
   const std::string run = kBackend + " run " + kSource + "/tests/data/backend/tiny-resnet.yaml";
@@ -88,7 +89,7 @@ TEST_CASE("processes train on the images of a folder, and what is wrong with it 
     CHECK(losses[i] == Approx(expected[i]).margin(1e-4));
 }
 
-TEST_CASE("spans of a measured step start and end inside it, one for each op") {
+TEST_CASE("spans of a measured step start and end inside it, one for each op", "[gloo]") {
   const TemporaryFolder folder("run");
   const nlohmann::json run =
       measured("--ranks 2 --set 'parallel={pipeline: 2}' --set schedule=gpipe", folder);
@@ -126,7 +127,7 @@ pid_t started(std::vector<std::string> words, const TemporaryFolder& folder) {
 
 }  // namespace
 
-TEST_CASE("a killed rank ends the run, by name, and leaves no process behind") {
+TEST_CASE("a killed rank ends the run, by name, and leaves no process behind", "[gloo]") {
   const TemporaryFolder folder("run");
   const std::string out = (folder.path / "out").string();
   // Its ops take 20 s: nobody ends before the kill.

@@ -19,7 +19,7 @@ nlohmann::json json_of(const std::filesystem::path& path) {
 
 }  // namespace
 
-TEST_CASE("a profile that calibrate wrote serves simulate and validate") {
+TEST_CASE("a profile that calibrate wrote serves simulate and validate", "[gloo]") {
   const TemporaryFolder folder("profile");
   const std::string profile = (folder.path / "machine.yaml").string();
   const std::string with_profile = " --profile " + profile;
