@@ -189,12 +189,25 @@ bool is_job_file(const std::string& file) {
   return file.ends_with(".yaml") || file.ends_with(".yml");
 }
 
+// Options of validate that only tables, or only jobs, can take; --help groups them so.
+const std::string kTableOptions = "Tables only", kJobOptions = "Jobs only";
+
+void refuse_options_of(const std::string& group, const CLI::App& verb, const char* why) {
+  for (const CLI::Option* option : verb.get_options())
+    if (option->count() > 0 && option->get_group() == group)
+      throw ConfigError(fmt::format("{}: error: {}", option->get_name(), why));
+}
+
 // Tables of published measurements, or jobs that are run here.
-int validate_files(const ValidateOptions& tables, TrialOptions trial) {
+int validate_files(const CLI::App& verb, const ValidateOptions& tables, TrialOptions trial) {
   const auto jobs = std::count_if(tables.files.begin(), tables.files.end(), is_job_file);
-  if (jobs == 0) return validate_tables(tables);
+  if (jobs == 0) {
+    refuse_options_of(kJobOptions, verb, "is for jobs (YAML), not for tables (CSV)");
+    return validate_tables(tables);
+  }
   if (jobs != std::ssize(tables.files))
     throw ConfigError("error: validate takes tables (CSV) or jobs (YAML), not both at once");
+  refuse_options_of(kTableOptions, verb, "is for tables (CSV), not for jobs (YAML)");
   trial.jobs = tables.files;
   trial.out = tables.out.empty() ? std::filesystem::path("out/trials") : tables.out;
   const TrialOutcome outcome = try_jobs(trial);
@@ -239,20 +252,33 @@ int lab_status() {
       "no lab is up; {} namespaces of one are left, 'windtunnel lab down' removes them\n", left));
 }
 
-void add_validate_options(CLI::App* verb, ValidateOptions& options) {
-  verb->add_option("FILE", options.files, "tables of published measurements (CSV), or jobs (YAML)")
+void add_validate_options(CLI::App* verb, ValidateOptions& tables, TrialOptions& jobs,
+                          std::string& profile) {
+  verb->add_option("FILE", tables.files, "tables of published measurements (CSV), or jobs (YAML)")
       ->required();
-  verb->add_option("--out", options.out,
-                   "folder for all that is written; jobs: default out/trials");
-  verb->add_option("--split", options.split, "rows to report: test (default), calibrate or all");
-  verb->add_option("--rules", options.rules, "how rows become jobs; default: systems.yaml nearby");
-  verb->add_option("--jobs", options.workers, "processes at once; default: one for each core")
-      ->check(CLI::Range(1, 4096));
-  verb->add_option("--write-readme", options.readme, "file whose accuracy table is replaced");
-  verb->add_option("--write-intervals", options.intervals,
-                   "file for the p10 and p90 of published / predicted, by class of run");
-  verb->add_flag("--zero-shot", options.zero_shot,
-                 "without the numbers that calibrate.py fitted to calibrate rows");
+  verb->add_option("--out", tables.out, "folder for all that is written; jobs: default out/trials");
+  verb->add_option("--split", tables.split, "rows to report: test (default), calibrate or all")
+      ->group(kTableOptions);
+  verb->add_option("--rules", tables.rules, "how rows become jobs; default: systems.yaml nearby")
+      ->group(kTableOptions);
+  verb->add_option("--jobs", tables.workers, "processes at once; default: one for each core")
+      ->check(CLI::Range(1, 4096))
+      ->group(kTableOptions);
+  verb->add_option("--write-readme", tables.readme, "file whose accuracy table is replaced")
+      ->group(kTableOptions);
+  verb->add_option("--write-intervals", tables.intervals,
+                   "file for the p10 and p90 of published / predicted, by class of run")
+      ->group(kTableOptions);
+  verb->add_flag("--zero-shot", tables.zero_shot,
+                 "without the numbers that calibrate.py fitted to calibrate rows")
+      ->group(kTableOptions);
+  verb->add_option("--set", jobs.overrides, "path=value overrides a key")
+      ->allow_extra_args(false)
+      ->take_all()
+      ->group(kJobOptions);
+  verb->add_option("--profile", profile, "what calibrate measured; short for --set profile=FILE")
+      ->group(kJobOptions);
+  verb->add_flag("--lab", jobs.lab, "run on the hosts of the lab that is up")->group(kJobOptions);
 }
 
 void add_plot_options(CLI::App* verb, PlotOptions& options) {
@@ -320,14 +346,7 @@ int run(int argc, char** argv) {
   TrialOptions trial_options;
   CLI::App* validate_verb = app.add_subcommand(
       "validate", "Predict measurements, published (CSV) or made here (jobs), and show the errors");
-  add_validate_options(validate_verb, validate_options);
-  validate_verb->add_option("--set", trial_options.overrides, "jobs: path=value overrides a key")
-      ->allow_extra_args(false)
-      ->take_all();
-  validate_verb->add_option("--profile", options.profile,
-                            "jobs: what calibrate measured; short for --set profile=FILE");
-  validate_verb->add_flag("--lab", trial_options.lab,
-                          "jobs: run on the hosts of the lab that is up");
+  add_validate_options(validate_verb, validate_options, trial_options, options.profile);
 
   CLI::App* run_verb = app.add_subcommand("run", "Run a job's step on real devices");
   CLI::App* calibrate_verb = app.add_subcommand("calibrate", "Measure this machine or cluster");
@@ -358,7 +377,8 @@ int run(int argc, char** argv) {
     if (sweep_verb->parsed()) return sweep_job(options);
     if (compare_verb->parsed()) return compare_runs(options);
     if (plot_verb->parsed()) return plot_folder(plot_options);
-    if (validate_verb->parsed()) return validate_files(validate_options, trial_options);
+    if (validate_verb->parsed())
+      return validate_files(*validate_verb, validate_options, trial_options);
     for (const CLI::App* verb : {run_verb, calibrate_verb})
       if (verb->parsed()) return pass_to_backend(*verb);
     if (up_verb->parsed()) return lab_up_on(options.topology);

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -458,4 +459,28 @@ TEST_CASE("validate on the command line: wrong input exits with 2") {
   const Ended works = program("validate " + kTables + "01_korthikanti_2022.csv");
   CHECK(works.code == 0);
   CHECK(works.output.find("10 of 14 rows not simulated") != std::string::npos);
+}
+
+TEST_CASE("validate on the command line: an option that its files cannot take is refused") {
+  const auto refused = [](const std::string& file, const std::string& option,
+                          const std::string& value) {
+    const Ended ended = program("validate " + file + " " + option + " " + value);
+    CHECK(ended.code == 2);
+    return ended.output;
+  };
+  const std::string job = kRoot + "/workloads/lab/1f1b.yaml";
+  for (const auto& [option, value] : std::map<std::string, std::string>{
+           {"--profile", "machine.yaml"}, {"--set", "gpus=2"}, {"--lab", ""}})
+    CHECK(refused(kTables + "01_korthikanti_2022.csv", option, value) ==
+          option + ": error: is for jobs (YAML), not for tables (CSV)\n");
+  for (const auto& [option, value] : std::map<std::string, std::string>{{"--split", "test"},
+                                                                        {"--rules", "rules.yaml"},
+                                                                        {"--jobs", "2"},
+                                                                        {"--write-readme", "a.md"},
+                                                                        {"--write-intervals", "a"},
+                                                                        {"--zero-shot", ""}})
+    CHECK(refused(job, option, value) ==
+          option + ": error: is for tables (CSV), not for jobs (YAML)\n");
+  CHECK(refused(job, kTables + "01_korthikanti_2022.csv", "") ==
+        "error: validate takes tables (CSV) or jobs (YAML), not both at once\n");
 }

@@ -1,6 +1,7 @@
 #include "backend/execute/rank_groups.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <set>
 

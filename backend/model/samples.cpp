@@ -1,6 +1,7 @@
 #include "backend/model/samples.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <filesystem>

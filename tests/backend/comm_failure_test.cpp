@@ -5,7 +5,7 @@
 
 namespace windtunnel {
 
-TEST_CASE("a rank that is killed ends the job and is named") {
+TEST_CASE("a rank that is killed ends the job and is named", "[gloo]") {
   const int ranks = GENERATE(2, 4);
   const EndOfRanks end = end_of_ranks(ranks, {"killed"});
   CHECK(end.how == "rank 1 was killed by signal 9 (Killed)");

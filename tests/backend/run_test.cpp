@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/program.hpp"
 #include "backend/sample_images.hpp"
 #include "config/load.hpp"
 #include "folder.hpp"
@@ -28,18 +29,6 @@ const std::string kBackend = WINDTUNNEL_BACKEND_PROGRAM;
 // Of the steps that every run takes, three to warm up and nine at least. How many more a run takes
 // depends on the machine, and rounding grows with them.
 constexpr std::size_t kLeastLosses = 12;
-
-struct End {
-  int code = 0;
-  std::string output, errors;
-};
-
-End end_of(const std::string& command, const TemporaryFolder& folder) {
-  const std::string out = (folder.path / "stdout").string();
-  const std::string err = (folder.path / "stderr").string();
-  const int status = std::system((command + " >" + out + " 2>" + err).c_str());
-  return {WEXITSTATUS(status), text_of(out), text_of(err)};
-}
 
 nlohmann::json measured(const std::string& overrides, const TemporaryFolder& folder,
                         const std::string& job = "tiny-gpt.yaml") {
@@ -56,7 +45,7 @@ nlohmann::json measured(const std::string& overrides, const TemporaryFolder& fol
 
 }  // namespace
 
-TEST_CASE("processes on loopback learn what one process learns") {
+TEST_CASE("processes on loopback learn what one process learns", "[gloo]") {
   const TemporaryFolder folder("run");
   const nlohmann::json one = measured("--set gpus=1", folder);
   const auto expected = one.at("losses").get<std::vector<double>>();
@@ -77,7 +66,8 @@ TEST_CASE("processes on loopback learn what one process learns") {
   }
 }
 
-TEST_CASE("processes train on the images of a folder, and what is wrong with it is said before") {
+TEST_CASE("processes train on the images of a folder, and what is wrong with it is said before",
+          "[gloo]") {
   const TemporaryFolder folder("run");
   const std::string path = folder.path.string(), set_path = " --set data.path=" + path;
   const std::string run = kBackend + " run " + kSource + "/tests/data/backend/tiny-resnet.yaml";
@@ -99,7 +89,7 @@ TEST_CASE("processes train on the images of a folder, and what is wrong with it 
     CHECK(losses[i] == Approx(expected[i]).margin(1e-4));
 }
 
-TEST_CASE("spans of a measured step start and end inside it, one for each op") {
+TEST_CASE("spans of a measured step start and end inside it, one for each op", "[gloo]") {
   const TemporaryFolder folder("run");
   const nlohmann::json run =
       measured("--ranks 2 --set 'parallel={pipeline: 2}' --set schedule=gpipe", folder);
@@ -137,7 +127,7 @@ pid_t started(std::vector<std::string> words, const TemporaryFolder& folder) {
 
 }  // namespace
 
-TEST_CASE("a killed rank ends the run, by name, and leaves no process behind") {
+TEST_CASE("a killed rank ends the run, by name, and leaves no process behind", "[gloo]") {
   const TemporaryFolder folder("run");
   const std::string out = (folder.path / "out").string();
   // Its ops take 20 s: nobody ends before the kill.

@@ -1,0 +1,69 @@
+// Measured times on their way through both programs: calibrate writes a profile, simulate and
+// validate predict with it.
+#include "backend/catch.hpp"
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "backend/program.hpp"
+
+namespace windtunnel {
+namespace {
+
+const std::string kProgram = WINDTUNNEL_PROGRAM;
+const std::string kJob = WINDTUNNEL_SOURCE_DIR "/tests/data/backend/tiny-mlp.yaml";
+
+nlohmann::json json_of(const std::filesystem::path& path) {
+  return nlohmann::json::parse(text_of(path));
+}
+
+}  // namespace
+
+TEST_CASE("a profile that calibrate wrote serves simulate and validate", "[gloo]") {
+  const TemporaryFolder folder("profile");
+  const std::string profile = (folder.path / "machine.yaml").string();
+  const std::string with_profile = " --profile " + profile;
+  const auto done = [&](const std::string& arguments) {
+    const End end = end_of(kProgram + " " + arguments, folder);
+    INFO(end.errors);
+    REQUIRE(end.code == 0);
+    return end.output;
+  };
+  const auto out = [&](const std::string& name) {
+    return " --out " + (folder.path / name).string();
+  };
+
+  // One process measures layers and kernels, which is quick. Other programs may run beside the
+  // tests: whether the figures are sound is not the question.
+  CHECK(done("calibrate " + kJob + " --ranks 1 --allow-noise --out " + profile) ==
+        "wrote " + profile + "\n");
+  CHECK(done("check " + profile) == profile + ": profile, valid\n");
+
+  const std::string prediction = done("simulate " + kJob + with_profile + out("simulated"));
+  const std::size_t coverage = prediction.find("\nprofile 1 rank, ");
+  REQUIRE(coverage != std::string::npos);
+  const std::string sources =
+      "\n  measured: block 0, block 1, gradient norm, head, input, optimizer\n"
+      "  by the topology's models: all_reduce of 2 ranks on 1 node\n";
+  CHECK(prediction.find(sources, coverage) != std::string::npos);
+
+  const End trial = end_of(kProgram + " validate " + kJob + with_profile + out("trials"), folder);
+  INFO(trial.errors);
+  const auto result = json_of(folder.path / "trials/tiny-mlp/trial.json");
+  // Without a tolerance only noise fails a job.
+  CHECK(trial.code == (result.at("noise") == "" ? 0 : 1));
+  CHECK(trial.output.find("\n" + kJob + ": predicted ") != std::string::npos);
+  CHECK(trial.output.find("\n" + result.at("verdict").get<std::string>() + "\n") !=
+        std::string::npos);
+
+  // The trial's prediction is that of simulate, and not the one from the topology.
+  const auto predicted = [&](const std::string& name) {
+    return json_of(folder.path / name / "report.json").at("step_time_s").get<double>();
+  };
+  const auto of_trial = result.at("predicted_step_s").get<double>();
+  done("simulate " + kJob + out("modelled"));
+  CHECK(of_trial == Approx(predicted("simulated")).epsilon(1e-9));
+  CHECK(of_trial != Approx(predicted("modelled")).epsilon(1e-9));
+}
+
+}  // namespace windtunnel
