@@ -1,6 +1,5 @@
 #!/bin/sh
-# Compiles and links the backend for GPUs with LibTorch's wheel from PyPI, and runs what of it needs
-# no GPU. Wheels bring CUDA and NCCL too: neither a GPU nor a CUDA toolkit has to be there, but a
+# Compiles and links the backend for GPUs with LibTorch's wheel from PyPI, and starts it. Wheels bring CUDA and NCCL too: neither a GPU nor a CUDA toolkit has to be there, but a
 # Python that the wheel is for, with venv. Everything stays below build/: the wheels, which are
 # downloaded once, and the program build/cuda/windtunnel_backend. Exit code 77: no wheels, no build.
 set -eu
@@ -36,6 +35,5 @@ cmake -G Ninja -S . -B build/cuda -DCMAKE_BUILD_TYPE=Release -DWINDTUNNEL_SIMULA
   -DWINDTUNNEL_BACKEND=ON -DWINDTUNNEL_CUDA=ON -DCMAKE_PREFIX_PATH="$wheels/torch/share/cmake" \
   -DCUDA_TOOLKIT_ROOT_DIR="$toolkit" -DCMAKE_CUDA_COMPILER="$toolkit/bin/nvcc" >build/cuda.log 2>&1 ||
   { cat build/cuda.log >&2; exit 1; }
-cmake --build build/cuda --target windtunnel_backend --target backend
+cmake --build build/cuda --target windtunnel_backend
 build/cuda/windtunnel_backend --help >/dev/null
-build/cuda/tests/backend '~[gloo]'
