@@ -86,6 +86,19 @@ TEST_CASE("chakra: an imported step can be exported and imported again") {
   }
 }
 
+TEST_CASE("chakra: a recorded step takes no notice of rendezvous") {
+  const std::string rendezvous =
+      "{model: alpha_beta, algorithm: ring, point_to_point: rendezvous, receives_ahead: 0}";
+  const TemporaryFolder folder("chakra");
+  for (const Setting& strategy : traceable_strategies()) {
+    INFO(strategy.name);
+    REQUIRE(written(job_of(strategy, kConditions[0], kAlphaBeta), folder.path / "step") == "");
+    const Job eager = read_again(folder.path / "step", kConditions[0], kAlphaBeta);
+    const Job waiting = read_again(folder.path / "step", kConditions[0], rendezvous);
+    CHECK(step_time(waiting) == Approx(step_time(eager)).epsilon(1e-9));
+  }
+}
+
 TEST_CASE("chakra: no file crashes the reader, and what it takes runs") {
   const TemporaryFolder folder("chakra");
   const std::string prefix = (folder.path / "step").string();

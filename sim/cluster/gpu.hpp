@@ -30,8 +30,8 @@ struct EfficiencyCurve {
 // `sustained`: the part of the GPU's peak that large GEMMs hold for seconds, when the power limit
 // lowers the clock. `alignments`: the part of the main loop's speed that is left where rows of the
 // operands start at multiples of so many bytes only; of the last one below them too. `fp32`: what
-// the largest tile reaches on the cores without matrix units, which run fp32 whatever the alignment;
-// the other tiles keep their ratios to it.
+// the largest tile reaches on the cores without matrix units, which run fp32, whatever the
+// alignment; the other tiles keep their ratios to it.
 struct GemmTiles {
   struct Tile {
     int m = 0, n = 0;

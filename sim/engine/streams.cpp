@@ -17,7 +17,8 @@ bool runs_one_at_a_time(Stream stream) {
 Streams::Streams(const RankProgram& program, bool rendezvous)
     : program_(program), waits_(program.index->waits) {
   if (rendezvous)
-    for (const auto& [message, send] : program.index->sends) ++waits_[std::size_t(send)];
+    for (const auto& [message, send] : program.index->sends)
+      if (is_send_stream(program.op(send).stream)) ++waits_[std::size_t(send)];
   for (int op = 0; op < int(waits_.size()); ++op)
     if (waits_[std::size_t(op)] == 0) set_ready(op);
 }

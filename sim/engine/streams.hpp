@@ -13,7 +13,8 @@ namespace windtunnel {
 
 class Streams {
  public:
-  // The index must outlive it. `rendezvous`: a send waits for the post of its receive as for an op.
+  // The index must outlive it. `rendezvous`: a send waits for the post of its receive as for an op,
+  // but for one without order: a recorded step does not say when a receive was posted.
   Streams(const RankProgram& program, bool rendezvous);
 
   // Whether an op may start on it: always false of a stream that does not run one at a time.
