@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "engine/quiet_part.hpp"
 #include "engine/simulate.hpp"
 #include "strategies.hpp"
 
@@ -69,6 +70,32 @@ void check_fidelities(const std::string& communication) {
 }
 
 }  // namespace
+
+TEST_CASE("fidelity: the quiet part of every rank ends before any collective that is an op") {
+  int quiet = 0;
+  for (const Setting& strategy : kStrategies)
+    for (const char* condition : {"homogeneous", "degraded NIC"}) {
+      INFO(strategy.name << ", " << condition);
+      const auto found = std::find_if(kConditions.begin(), kConditions.end(),
+                                      [&](const Condition& c) { return c.name == condition; });
+      REQUIRE(found != kConditions.end());
+      const Job job = job_of(strategy, *found, kNccl);
+      const Plan plan = build_plan(job);
+      const std::vector<int> until = quiet_until(plan);
+      Seconds last, first(1e300);
+      for (const RankTrace& rank : trace_of(job, Fidelity::Full).ranks)
+        for (const Span& span : rank.spans) {
+          const Op& op = plan.programs[std::size_t(rank.program)].ops[std::size_t(span.op)];
+          if (op.kind == OpKind::Collective) first = std::min(first, span.start);
+          if (op.kind == OpKind::Compute && span.op <= until[std::size_t(rank.program)]) {
+            last = std::max(last, span.end);
+            ++quiet;
+          }
+        }
+      CHECK(last <= first);
+    }
+  CHECK(quiet > 1000);
+}
 
 TEST_CASE("fidelity: folded, stage and full agree under every condition, ring") {
   check_fidelities(kAlphaBeta);

@@ -66,7 +66,8 @@ Span Compute::end() {
 bool Compute::is_merged() const {
   const std::optional<MergedBlock>& merged = block_->merged;
   if (!merged) return false;
-  const bool is_compute_alone = merged->carried.empty() && !merged->segments;
+  if (merged->only_quiet && op_ > input_.quiet_until) return false;
+  const bool is_compute_alone = !merged->has_collectives && !merged->segments;
   return is_compute_alone || op_ <= input_.program.index->alone_until;
 }
 

@@ -22,6 +22,7 @@ struct ComputeInput {
   RankProgram program;
   const std::vector<RunnableBlock>& blocks;  // by block of the plan
   const Communicators& communicators;
+  int quiet_until = -1;      // quiet_part.hpp
   Seconds collective_issue;  // of a collective that is an op by itself
   const std::optional<Noise>& noise;
 };

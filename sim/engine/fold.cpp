@@ -34,11 +34,13 @@ int number_classes(const std::vector<Colour>& colours, std::vector<int>& classes
   return int(number.size());
 }
 
-std::vector<bool> used_links(const Cluster& cluster, const Communicators& communicators) {
+std::vector<bool> used_links(const Cluster& cluster, const Communicators& communicators,
+                             const std::vector<bool>& used_communicators) {
   std::vector<bool> used(cluster.links.size());
-  for (const Communicator& communicator : communicators.all)
-    for (const CommunicatorPhase& phase : communicator.phases)
-      for (const LinkUse& use : phase.uses) used[std::size_t(use.link)] = true;
+  for (std::size_t c = 0; c < communicators.all.size(); ++c)
+    if (used_communicators[c])
+      for (const CommunicatorPhase& phase : communicators.all[c].phases)
+        for (const LinkUse& use : phase.uses) used[std::size_t(use.link)] = true;
   return used;
 }
 
@@ -74,10 +76,12 @@ Colours initial_colours(const Plan& plan, const Cluster& cluster,
 }
 
 // One round: every thing takes up the colours of its neighbours, sums standing for multisets.
-Colours refined(const Colours& old, const Communicators& communicators) {
+Colours refined(const Colours& old, const Communicators& communicators,
+                const std::vector<bool>& used) {
   Colours next = old;
   std::vector<Colour> at_rank(old.ranks.size()), at_link(old.links.size());
   for (std::size_t c = 0; c < communicators.all.size(); ++c) {
+    if (!used[c]) continue;
     const Communicator& communicator = communicators.all[c];
     const bool ordered = communicators.types[std::size_t(communicator.type)].pair;
     Colour around = 0;
@@ -105,13 +109,13 @@ Colours refined(const Colours& old, const Communicators& communicators) {
 }  // namespace
 
 Partition fold(const Plan& plan, const Cluster& cluster, const Communicators& communicators,
-               const std::vector<double>& slowdown) {
-  const std::vector<bool> used = used_links(cluster, communicators);
+               const std::vector<double>& slowdown, const std::vector<bool>& used) {
+  const std::vector<bool> links = used_links(cluster, communicators, used);
   Colours colours = initial_colours(plan, cluster, communicators, slowdown);
-  Partition partition = number(colours, used);
+  Partition partition = number(colours, links);
   while (true) {
-    colours = refined(colours, communicators);
-    Partition finer = number(colours, used);
+    colours = refined(colours, communicators, used);
+    Partition finer = number(colours, links);
     const bool stable = finer.rank_classes == partition.rank_classes &&
                         finer.communicator_classes == partition.communicator_classes &&
                         finer.link_classes == partition.link_classes;
@@ -125,7 +129,8 @@ Partition unfolded(const Plan& plan, const Cluster& cluster, const Communicators
   for (int rank = 0; rank < plan.grid.size(); ++rank) colours.ranks.push_back(Colour(rank));
   for (std::size_t c = 0; c < communicators.all.size(); ++c) colours.communicators.push_back(c);
   for (std::size_t link = 0; link < cluster.links.size(); ++link) colours.links.push_back(link);
-  return number(colours, used_links(cluster, communicators));
+  const std::vector<bool> all(communicators.all.size(), true);
+  return number(colours, used_links(cluster, communicators, all));
 }
 
 }  // namespace windtunnel

@@ -26,9 +26,10 @@ struct Partition {
   int rank_classes = 0, communicator_classes = 0, link_classes = 0;
 };
 
-// `slowdown` is by rank: a rank's kernels take this many times as long.
+// `slowdown` is by rank: a rank's kernels take this many times as long. Communicators that are not
+// `used` (by index) separate nothing: the classes of a part of the step in which they are silent.
 Partition fold(const Plan& plan, const Cluster& cluster, const Communicators& communicators,
-               const std::vector<double>& slowdown);
+               const std::vector<double>& slowdown, const std::vector<bool>& used);
 
 // Everything in a class of its own.
 Partition unfolded(const Plan& plan, const Cluster& cluster, const Communicators& communicators);

@@ -93,6 +93,7 @@ Machine::Machine(const MachineInput& input, Network& network)
                                        .program = program,
                                        .blocks = input.blocks[std::size_t(rank)],
                                        .communicators = input.communicators,
+                                       .quiet_until = input.quiet_until[std::size_t(laid.program)],
                                        .collective_issue = input.collective_issue,
                                        .noise = input.noise},
                           agenda_, core_time_, traffic_);

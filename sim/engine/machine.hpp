@@ -24,8 +24,9 @@ struct MachineInput {
   // By simulated rank and block of the plan; only the blocks of the rank's own program are set.
   std::vector<std::vector<RunnableBlock>> blocks;
   std::vector<BytesByClass>
-      class_share;      // by path: bytes on all links of a class per byte of a flow
-  bool rounds = false;  // run collectives round by round
+      class_share;               // by path: bytes on all links of a class per byte of a flow
+  std::vector<int> quiet_until;  // by program of the plan: quiet_part.hpp
+  bool rounds = false;           // run collectives round by round
   std::optional<Noise> noise;
   Seconds collective_issue;  // of a collective that is an op by itself
   std::function<void(const Progress&)> on_progress;

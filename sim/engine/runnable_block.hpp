@@ -28,7 +28,10 @@ struct MergedBlock {
     double share = 0;
   };
   std::vector<Collective> collectives;
-  std::vector<std::pair<int, Bytes>> carried;  // by its collectives: path and bytes
+  // By its collectives, where this rank counts for their members: path and bytes.
+  std::vector<std::pair<int, Bytes>> carried;
+  bool has_collectives = false;
+  bool only_quiet = false;  // exact in the quiet part of a step only
 };
 
 struct RunnableBlock {

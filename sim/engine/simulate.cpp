@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "base/check.hpp"
 #include "engine/communicators.hpp"
@@ -11,6 +12,7 @@
 #include "engine/lower.hpp"
 #include "engine/machine.hpp"
 #include "engine/network.hpp"
+#include "engine/quiet_part.hpp"
 
 namespace windtunnel {
 
@@ -39,15 +41,24 @@ bool exclusive(const Communicators& communicators, const Communicator& a, const 
                      [&](int rank) { return communicators.contains(b, rank); });
 }
 
+// Of collectives inside layers; the others' are ops by themselves.
 bool is_layer_group(GroupName name) {
   return name == GroupKind::Tensor || name == GroupKind::Context || name == GroupKind::Expert ||
          name == GroupKind::ExpertTensor;
 }
 
-// Communicators whose collectives can be part of one merged span: nobody else uses their links at
-// the same time, and their members do the same at the same time.
-std::vector<bool> private_lockstep(const Cluster& cluster, const Communicators& communicators,
-                                   const Partition& alike) {
+bool is_quiet(const Communicators& communicators, const Communicator& communicator) {
+  const auto& type = communicators.types[std::size_t(communicator.type)];
+  return type.pair || is_layer_group(type.group);
+}
+
+// When a communicator's collectives can be part of one merged span: when nobody else uses its links
+// at the same time, and its members do the same at the same time. In the quiet part of a step all
+// ranks of a program do, and collectives that are ops by themselves use no link.
+enum class Merges { Never, InQuietPart, Always };
+
+std::vector<Merges> merges_of(const Cluster& cluster, const Communicators& communicators,
+                              const Partition& alike) {
   std::vector<std::vector<int>> users(cluster.links.size());  // by link: communicators
   const auto for_links = [](const Communicator& communicator, const auto& visit) {
     for (const CommunicatorPhase& phase : communicator.phases)
@@ -57,38 +68,57 @@ std::vector<bool> private_lockstep(const Cluster& cluster, const Communicators& 
     for_links(communicators.all[std::size_t(c)], [&](std::size_t link) {
       if (users[link].empty() || users[link].back() != c) users[link].push_back(c);
     });
-  std::vector<bool> result;
+  const auto class_of = [&](int rank) { return alike.rank_class[std::size_t(rank)]; };
+  std::vector<Merges> result;
   for (const Communicator& communicator : communicators.all) {
     const auto& type = communicators.types[std::size_t(communicator.type)];
-    bool good = !type.pair && is_layer_group(type.group);
-    const auto class_of = [&](int rank) { return alike.rank_class[std::size_t(rank)]; };
+    Merges merges = Merges::Always;
+    if (type.pair || !is_layer_group(type.group)) merges = Merges::Never;
     for (const int member : communicator.members)
-      good = good && class_of(member) == class_of(communicator.members.front());
-    if (good)
+      if (class_of(member) != class_of(communicator.members.front()))
+        merges = std::min(merges, Merges::InQuietPart);
+    if (merges != Merges::Never)
       for_links(communicator, [&](std::size_t link) {
-        for (const int other : users[link])
-          good =
-              good && exclusive(communicators, communicator, communicators.all[std::size_t(other)]);
+        for (const int index : users[link]) {
+          const Communicator& other = communicators.all[std::size_t(index)];
+          if (!exclusive(communicators, communicator, other))
+            merges = std::min(merges,
+                              is_quiet(communicators, other) ? Merges::Never : Merges::InQuietPart);
+        }
       });
-    result.push_back(good);
+    result.push_back(merges);
   }
   return result;
 }
 
-// Adds a collective to a merged block: what the simulation of its steps takes on links that nobody
-// else uses, and what they carry.
-Seconds run_alone(const CollectiveCost& cost, const Layout& layout, MergedBlock& block) {
+// Adds a collective to a merged block of a simulated rank: what the simulation of its steps takes
+// on links that nobody else uses, and what they carry, which its first member counts.
+Seconds run_alone(const CollectiveCost& cost, const Layout& layout, int rank, MergedBlock& block) {
   Seconds time;
-  const auto& paths = layout.channel_of(cost.communicator).path_of_phase;
+  const Layout::Channel& channel = layout.channel_of(cost.communicator);
+  const auto& paths = channel.path_of_phase;
+  block.has_collectives = true;
   for (std::size_t i = 0; i < cost.steps.size(); ++i) {
     const CollectiveStep& step = cost.steps[i];
     const auto& uses = layout.wiring.paths[std::size_t(paths[i])];
     time += step.latency;
     if (step.bytes.value > 0)
       time += step.bytes / lone_rate(uses, layout.wiring.capacities, step.limit);
-    block.carried.emplace_back(paths[i], step.bytes);
+    if (rank == channel.members.front()) block.carried.emplace_back(paths[i], step.bytes);
   }
   return time;
+}
+
+// By program of the plan; nowhere if ranks of a program differ in it.
+std::vector<int> quiet_parts(const Plan& plan, const Cluster& cluster,
+                             const Communicators& communicators,
+                             const std::vector<double>& slowdown) {
+  std::vector<bool> used;
+  for (const Communicator& communicator : communicators.all)
+    used.push_back(is_quiet(communicators, communicator));
+  const Partition alike = fold(plan, cluster, communicators, slowdown, used);
+  if (alike.rank_classes == int(plan.programs.size())) return quiet_until(plan);
+  return std::vector<int>(plan.programs.size(), -1);
 }
 
 void merge_equal_paths(std::vector<std::pair<int, Bytes>>& carried) {
@@ -99,16 +129,19 @@ void merge_equal_paths(std::vector<std::pair<int, Bytes>>& carried) {
 
 std::optional<MergedBlock> merge(const std::vector<Segment>& segments, int rank,
                                  const Communicators& communicators, const Layout& layout,
-                                 const std::vector<bool>& mergeable, const Host& host) {
+                                 const std::vector<Merges>& merges, const Host& host) {
   MergedBlock block;
   for (const Segment& segment : segments) {
     Seconds collective;
     double share = 0;
     if (segment.use >= 0) {
-      const CollectiveCost& cost = communicators.cost(rank, segment.use);
+      const CollectiveCost& cost =
+          communicators.cost(layout.ranks[std::size_t(rank)].rank, segment.use);
       if (cost.communicator >= 0) {
-        if (!mergeable[std::size_t(cost.communicator)]) return std::nullopt;
-        collective = run_alone(cost, layout, block);
+        const Merges when = merges[std::size_t(cost.communicator)];
+        if (when == Merges::Never) return std::nullopt;
+        block.only_quiet = block.only_quiet || when == Merges::InQuietPart;
+        collective = run_alone(cost, layout, rank, block);
         share = cost.compute_share;
       }
     }
@@ -198,10 +231,14 @@ Trace simulate(const Plan& plan, const Cluster& cluster, const Conditions& condi
   const Fidelity fidelity =
       noisy ? std::max(conditions.fidelity, Fidelity::Full) : conditions.fidelity;
   const bool merges = fidelity == Fidelity::Folded || fidelity == Fidelity::Stage;
-  Partition alike = merges ? fold(plan, cluster, communicators, slowdown)
+  const std::vector<bool> all(communicators.all.size(), true);
+  Partition alike = merges ? fold(plan, cluster, communicators, slowdown, all)
                            : unfolded(plan, cluster, communicators);
-  const std::vector<bool> mergeable = merges ? private_lockstep(cluster, communicators, alike)
-                                             : std::vector<bool>(communicators.all.size(), false);
+  std::vector<Merges> when;
+  if (merges) when = merges_of(cluster, communicators, alike);
+  std::vector<int> quiet(plan.programs.size(), -1);
+  if (std::count(when.begin(), when.end(), Merges::InQuietPart) > 0)
+    quiet = quiet_parts(plan, cluster, communicators, slowdown);
   if (fidelity == Fidelity::Stage) alike = unfolded(plan, cluster, communicators);
   const Wires wires = fidelity == Fidelity::Rounds                        ? Wires::Edges
                       : conditions.network == NetworkKind::ContentionFree ? Wires::Alone
@@ -215,18 +252,20 @@ Trace simulate(const Plan& plan, const Cluster& cluster, const Conditions& condi
                      .layout = layout,
                      .blocks = {},
                      .class_share = class_shares(cluster, layout),
+                     .quiet_until = std::move(quiet),
                      .rounds = fidelity == Fidelity::Rounds,
                      .noise = conditions.noise,
                      .collective_issue = conditions.host.collective,
                      .on_progress = conditions.on_progress};
-  for (const Layout::Rank& rank : layout.ranks) {
+  for (int i = 0; i < int(layout.ranks.size()); ++i) {
+    const Layout::Rank& rank = layout.ranks[std::size_t(i)];
     std::vector<RunnableBlock>& blocks = input.blocks.emplace_back(plan.blocks.size());
     for (const int block : blocks_of(plan.programs[std::size_t(rank.program)])) {
       const std::vector<Segment>& segments = lowered.at(rank, block);
       blocks[std::size_t(block)].segments = &segments;
       if (merges)
         blocks[std::size_t(block)].merged =
-            merge(segments, rank.rank, communicators, layout, mergeable, conditions.host);
+            merge(segments, i, communicators, layout, when, conditions.host);
     }
   }
   const auto network = conditions.network == NetworkKind::SimGrid

@@ -27,12 +27,18 @@ ClusterSpec star_of(int nodes) {
   return example_cluster("star", nodes, example_node("nvlink_switch", 2, 2));
 }
 
+Partition fold_all(const Plan& plan, const Cluster& cluster, const Communicators& communicators,
+                   const std::vector<double>& slowdown) {
+  return fold(plan, cluster, communicators, slowdown,
+              std::vector<bool>(communicators.all.size(), true));
+}
+
 Partition fold_of(const Plan& plan, const ClusterSpec& spec,
                   const std::map<int, double>& slowdowns = {}) {
   const Cluster cluster = build_cluster(spec);
   std::vector<double> slowdown(std::size_t(plan.grid.size()), 1);
   for (const auto& [rank, times] : slowdowns) slowdown[std::size_t(rank)] = times;
-  return fold(plan, cluster, Communicators(plan, cluster, {}), slowdown);
+  return fold_all(plan, cluster, Communicators(plan, cluster, {}), slowdown);
 }
 
 // The classes as sets of ranks.
@@ -47,6 +53,21 @@ std::set<std::set<int>> classes(const Partition& partition) {
 using Classes = std::set<std::set<int>>;
 
 }  // namespace
+
+TEST_CASE("symmetry: silent communicators separate nothing") {
+  // Two pairs of gradients' groups, one of them over a slow port.
+  const Plan plan = plan_of({.data = 2, .tensor = 2});
+  ClusterSpec spec = star_of(2);
+  spec.link_overrides = {{.link = "n0.nic1.up", .bandwidth_factor = 0.5}};
+  REQUIRE(fabric_error(spec).empty());
+  const Cluster cluster = build_cluster(spec);
+  const MeasuredTimes nothing;
+  const Communicators communicators(plan, cluster, nothing);
+  CHECK(fold_all(plan, cluster, communicators, {1, 1, 1, 1}).rank_classes > 1);
+  const std::vector<bool> none(communicators.all.size(), false);
+  CHECK(fold(plan, cluster, communicators, {1, 1, 1, 1}, none).rank_classes == 1);
+  CHECK(fold(plan, cluster, communicators, {1, 2, 1, 1}, none).rank_classes == 2);
+}
 
 TEST_CASE("symmetry: a homogeneous 3D job has one class for each pipeline coordinate") {
   for (const int tensor : {1, 2})
@@ -143,7 +164,7 @@ TEST_CASE("symmetry: classes are an equitable partition") {
     const Communicators communicators(plan, cluster, nothing);
     std::vector<double> slowdown(16, 1);
     slowdown[5] = 2;
-    const Partition partition = fold(plan, cluster, communicators, slowdown);
+    const Partition partition = fold_all(plan, cluster, communicators, slowdown);
     CHECK(partition.rank_classes > parallel.pipeline);
     std::map<int, std::map<int, int>> members;             // communicator class -> rank class
     std::map<std::pair<int, int>, std::map<int, int>> at;  // link, -> communicator class
