@@ -55,7 +55,7 @@ int first_before_collectives(const Program& program) {
 }  // namespace
 
 std::vector<int> quiet_until(const Plan& plan) {
-  const std::vector<int> nowhere(plan.programs.size(), -1);
+  std::vector<int> nowhere(plan.programs.size(), -1);
   const int micro_batch = last_micro_batch(plan);
   std::vector<int> until;
   for (const Program& program : plan.programs) {
