@@ -13,8 +13,8 @@ namespace {
 
 // One machine plays them all; their addresses and MACs end in one byte.
 constexpr int kMostHosts = 64;
-// A burst of the shaper (lab_commands.cpp) takes 2 s at this rate: below it tests would wait for
-// minutes until a link is as slow as it should be.
+// A burst of the shaper (lab_commands.cpp) takes a quarter of a second at this rate: below it tests
+// would wait for long until a link is as slow as it should be.
 constexpr double kLeastBits = 1e6;
 // Labs were measured against their arithmetic up to this rate: within 0.2 % at 16 MB.
 constexpr double kMeasuredBits = 1e9;
