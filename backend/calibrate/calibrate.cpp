@@ -49,9 +49,8 @@ std::optional<Calibration> calibrate(const std::vector<Job>& jobs, Rendezvous& r
   // Groups before pinning: threads inherit the wide affinity.
   doing("calibration of communication");
   CommunicationTimes communication = measure_communication(jobs, rendezvous, progress);
-  ComputeTimes compute;
   doing("calibration of layers");
-  for (const Job& job : jobs) measure_layers(job, place.local_rank, progress, compute);
+  ComputeTimes compute = measure_layers(jobs, place.local_rank, progress);
   doing("calibration of kernels");
   KernelTimes kernels = measure_kernels(place.local_rank, progress);
   if (place.rank != 0) {

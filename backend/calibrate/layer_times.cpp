@@ -123,30 +123,56 @@ void add_optimizer(const Job& job, double parameters, const Judgements& judgemen
   add_point(*time->norm, parameters, norm->second.figure);
 }
 
+// A program of a job's plan and what its passes have shown.
+struct Task {
+  const Job& job;
+  const Plan& plan;
+  const Program& program;
+  Passes passes;
+};
+
+void add_figures(const Task& task, ComputeTimes& times) {
+  const Job& job = task.job;
+  const Judgements judgements = task.passes.judgements();
+  for (const auto& [name, judgement] : judgements)
+    if (!judgement.noise.empty())
+      times.noise.push_back(fmt::format("{}, series {}: {}", job.name, name, judgement.noise));
+  for (int layer = 0; layer < int(job.model.layers.size()); ++layer)
+    for (const ActionType pass : {ActionType::F, ActionType::B, ActionType::I, ActionType::W}) {
+      const auto found = judgements.find(series_name(layer, pass));
+      if (found == judgements.end()) continue;
+      auto& figure = time_of(job, layer, times.layers).passes[std::size_t(pass)];
+      if (!figure) figure = found->second.figure;
+    }
+  const int zero = job.parallel.zero_stage;
+  const int shards = zero == 0 ? 1 : zero == 3 ? task.plan.grid.shard_ranks : task.plan.grid.data;
+  add_optimizer(job, double(task.program.parameters) / shards, judgements, times.optimizers);
+}
+
 }  // namespace
 
-void measure_layers(const Job& job, int local_rank, Progress& progress, ComputeTimes& times) {
-  const Plan plan = build_plan(job);
-  for (const Program& program : plan.programs) {
-    Coordinates at;
-    at.pipeline = program.pipeline;
-    progress.begin(fmt::format("layers of {}, pipeline rank {}", job.name, program.pipeline), 1);
-    Stage stage(job, plan, plan.grid.rank(at), local_rank);
-    const Judgements judgements = judged([&] { return stage.pass(); });
-    for (const auto& [name, judgement] : judgements)
-      if (!judgement.noise.empty())
-        times.noise.push_back(fmt::format("{}, series {}: {}", job.name, name, judgement.noise));
-    for (int layer = 0; layer < int(job.model.layers.size()); ++layer)
-      for (const ActionType pass : {ActionType::F, ActionType::B, ActionType::I, ActionType::W}) {
-        const auto found = judgements.find(series_name(layer, pass));
-        if (found == judgements.end()) continue;
-        auto& figure = time_of(job, layer, times.layers).passes[std::size_t(pass)];
-        if (!figure) figure = found->second.figure;
-      }
-    const int zero = job.parallel.zero_stage;
-    const int shards = zero == 0 ? 1 : zero == 3 ? plan.grid.shard_ranks : plan.grid.data;
-    add_optimizer(job, double(program.parameters) / shards, judgements, times.optimizers);
-  }
+ComputeTimes measure_layers(const std::vector<Job>& jobs, int local_rank, Progress& progress) {
+  std::vector<Plan> plans;
+  for (const Job& job : jobs) plans.push_back(build_plan(job));
+  std::vector<Task> tasks;
+  for (std::size_t i = 0; i < jobs.size(); ++i)
+    for (const Program& program : plans[i].programs)
+      tasks.push_back({jobs[i], plans[i], program, {}});
+  // Passes of a program lie apart in time: a machine that is slow for a minute then slows one pass
+  // of each, which the others outvote, not every pass of one size.
+  for (int round = 0; round < kMostPasses; ++round)
+    for (Task& task : tasks) {
+      progress.begin(fmt::format("layers of {}, pipeline rank {}, pass {}", task.job.name,
+                                 task.program.pipeline, round + 1),
+                     1.0 / kMostPasses);
+      if (task.passes.done()) continue;
+      Coordinates at;
+      at.pipeline = task.program.pipeline;
+      task.passes.add(Stage(task.job, task.plan, task.plan.grid.rank(at), local_rank).pass());
+    }
+  ComputeTimes times;
+  for (const Task& task : tasks) add_figures(task, times);
+  return times;
 }
 
 }  // namespace windtunnel

@@ -14,9 +14,9 @@ struct ComputeTimes {
   std::vector<std::string> noise;  // what was refused, and why
 };
 
-// Runs every program of the job's plan as `run` does, layer by layer in the step's working set,
+// Runs every program of every job's plan as `run` does, layer by layer in the step's working set,
 // with groups that move nothing between processes. The calling process is pinned to the core of
-// its local rank. Adds to `times` what it does not have yet.
-void measure_layers(const Job& job, int local_rank, Progress& progress, ComputeTimes& times);
+// its local rank. What several jobs have alike is of the first of them.
+ComputeTimes measure_layers(const std::vector<Job>& jobs, int local_rank, Progress& progress);
 
 }  // namespace windtunnel

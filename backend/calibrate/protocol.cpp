@@ -46,8 +46,11 @@ Judgement judgement_of(const std::vector<std::vector<double>>& passes) {
         const Distribution pooled = distribution(both);
         return {{Seconds(pooled.median), pooled.spread()}, ""};
       }
-  const Distribution& last = all.back();
-  Judgement refused{{Seconds(last.median), last.spread()}, ""};
+  std::vector<double> every;
+  for (const std::vector<double>& pass : passes)
+    every.insert(every.end(), pass.begin(), pass.end());
+  const Distribution pooled = distribution(every), &last = all.back();
+  Judgement refused{{Seconds(pooled.median), pooled.spread()}, ""};
   if (all.size() < 2)
     refused.noise = "one pass has none to agree with";
   else if (!is_quiet(last))
@@ -61,19 +64,28 @@ Judgement judgement_of(const std::vector<std::vector<double>>& passes) {
   return refused;
 }
 
-Judgements judged(const std::function<Series()>& pass) {
-  std::map<std::string, std::vector<std::vector<double>>> passes;
+void Passes::add(Series pass) {
+  ++count_;
+  for (auto& [name, values] : pass) series_[name].push_back(std::move(values));
+}
+
+bool Passes::done() const {
+  if (count_ >= kMostPasses) return true;
+  return count_ > 1 && std::ranges::all_of(judgements(), [](const auto& judgement) {
+           return judgement.second.noise.empty();
+         });
+}
+
+Judgements Passes::judgements() const {
   Judgements result;
-  for (int i = 0; i < kMostPasses; ++i) {
-    for (auto& [name, values] : pass()) passes[name].push_back(std::move(values));
-    bool all_quiet = i > 0;
-    for (const auto& [name, series] : passes) {
-      result[name] = judgement_of(series);
-      all_quiet = all_quiet && result[name].noise.empty();
-    }
-    if (all_quiet) break;
-  }
+  for (const auto& [name, passes] : series_) result[name] = judgement_of(passes);
   return result;
+}
+
+Judgements judged(const std::function<Series()>& pass) {
+  Passes passes;
+  while (!passes.done()) passes.add(pass());
+  return passes.judgements();
 }
 
 std::string noise_before(double busy_processors, double stolen_processors, double load_average,

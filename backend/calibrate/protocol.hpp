@@ -20,7 +20,7 @@ inline constexpr double kNegligible = 10e-6;  // seconds
 inline constexpr int kMostPasses = 3;
 
 struct Judgement {
-  Figure figure;      // of the passes that agree; of the last one where none do
+  Figure figure;      // of the passes that agree; of all where none do
   std::string noise;  // why the figure is refused, or empty
 };
 // Of passes over one figure, each of at least kLeastRepetitions seconds.
@@ -29,7 +29,19 @@ Judgement judgement_of(const std::vector<std::vector<double>>& passes);
 // One pass over several figures at once, by name.
 using Series = std::map<std::string, std::vector<double>>;
 using Judgements = std::map<std::string, Judgement>;
-// Runs passes until every figure is quiet, at most kMostPasses of them.
+
+// Passes over several figures, one after another, until every figure is quiet, at most kMostPasses.
+class Passes {
+ public:
+  void add(Series pass);
+  bool done() const;
+  Judgements judgements() const;
+
+ private:
+  int count_ = 0;
+  std::map<std::string, std::vector<std::vector<double>>> series_;
+};
+// Runs them on end.
 Judgements judged(const std::function<Series()>& pass);
 
 // Why the machine is not quiet before anything runs: what others take of its processors, of which

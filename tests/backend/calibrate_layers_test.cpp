@@ -24,9 +24,7 @@ Job small_mlp(const Parallelism& parallel) {
 
 ComputeTimes times_of(const Job& job) {
   Progress progress(false);
-  ComputeTimes times;
-  measure_layers(job, 0, progress, times);
-  return times;
+  return measure_layers({job}, 0, progress);
 }
 
 void check_passes(const Job& job, const ComputeTimes& times, const std::array<bool, 4>& wanted) {
@@ -84,4 +82,16 @@ TEST_CASE("a group that stands in fills what others would have sent") {
   const at::Tensor message = at::full({1000}, std::nan(""));
   group->receive(message, 0, 0);
   CHECK(message.isfinite().all().item<bool>());
+}
+
+TEST_CASE("layers of jobs that differ stand beside one another, alike ones once") {
+  const Job plain = small_mlp({}), again = small_mlp({});
+  Job larger = small_mlp({});
+  larger.batch.micro = 4;
+  Progress progress(false);
+  const ComputeTimes times = measure_layers({plain, larger, again}, 0, progress);
+  check_passes(plain, times, {true, true, false, false});
+  check_passes(larger, times, {true, true, false, false});
+  REQUIRE(times.optimizers.size() == 1);
+  CHECK(times.optimizers[0].update.points.size() == 1);
 }

@@ -35,6 +35,7 @@ TEST_CASE("passes that do not agree are refused") {
   const Judgement judgement =
       judgement_of({around(1e-3, 0.01), around(1.1e-3, 0.01), around(1.2e-3, 0.01)});
   CHECK(judgement.noise == "passes of 1.1 ms and 1.2 ms do not agree to 3 %");
+  CHECK(judgement.figure.time.value == Approx(1.1e-3));  // the middle of all three
 }
 
 TEST_CASE("a noisy pass between two that agree does no harm") {
