@@ -80,4 +80,32 @@ TEST_CASE("A host that is always ahead delays the first kernel alone", "[host]")
   CHECK(eager == Approx(captured + 1e-9).epsilon(1e-12));
 }
 
+TEST_CASE("The host waits for blocking transfers, so that filling a pipeline takes its time too",
+          "[host]") {
+  const std::string host = "host: {kernel: 1 ms, collective: 0 s}\n";
+  const Job blocking =
+      small_job("{pipeline: 2}", 2, "schedule: 1f1b\npipeline_transfer: blocking\n" + host);
+  const Plan plan = build_plan(blocking);
+  // Kernels by op: F0 F1 B0 B1 on the first stage, F0 B0 F1 B1 on the last, then the optimizer.
+  std::vector<std::vector<double>> kernels;
+  for (const Program& program : plan.programs) {
+    kernels.emplace_back();
+    for (const Op& op : program.ops) {
+      if (op.kind != OpKind::Compute) continue;
+      kernels.back().push_back(0);
+      for (const BlockPiece& piece : plan.blocks[std::size_t(op.block)])
+        kernels.back().back() += std::get<Work>(piece.piece.what).kernels;
+    }
+    REQUIRE(kernels.back().size() >= 5);
+  }
+  // F0 of the first stage, F0 B0 F1 B1 of the second, B1 and optimizer of the first.
+  const std::vector<double>&first = kernels[0], &last = kernels[1];
+  double path = first[0] + last[0] + last[1] + last[2] + last[3];
+  for (std::size_t i = 3; i < first.size(); ++i) path += first[i];
+  CHECK(time_of(blocking) == Approx(1e-3 * path).epsilon(0.01));  // kernels and messages take us
+  const Job overlapped =
+      small_job("{pipeline: 2}", 2, "schedule: 1f1b\npipeline_transfer: overlapped\n" + host);
+  CHECK(time_of(overlapped) < 0.9e-3 * path);
+}
+
 }  // namespace windtunnel

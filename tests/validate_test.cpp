@@ -175,6 +175,9 @@ TEST_CASE("vTrain: 800 Gb/s a node, a padded vocabulary, no bucketing") {
   CHECK(job.cluster.node_types[0].nics == 4);
   CHECK(job.cluster.node_types[0].nic_bandwidth.value == Approx(25e9));
   CHECK(job.micro_batches() == 48);
+  const Job whole = job_for("12_vtrain_multinode", "0001");
+  CHECK(whole.parallel.tensor == 1);
+  CHECK(whole.model.parameters.count("vocab") == 50257);  // not split, so not padded
 }
 
 TEST_CASE("MosaicML: fully sharded, gradients reduced in fp32 unless pure") {

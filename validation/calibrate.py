@@ -114,7 +114,7 @@ def main():
                       f"{sum(map(abs, left)) / len(left):.3f}, mean log error "
                       f"{sum(left) / len(left):+.3f}", flush=True)
     if write:
-        text = re.sub(r"# Fitted by calibrate.py on \S+",
+        text = re.sub(r"# Fitted by calibrate.py on [\d-]+",
                       f"# Fitted by calibrate.py on {datetime.date.today()}", text)
         RULES.write_text(text)
 

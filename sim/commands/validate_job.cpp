@@ -195,7 +195,8 @@ std::string Mapping::transformer(const Rule& rule) {
   blocks_ = size("layers");
   long long vocabulary = rule["family"] == "bert" ? size_or("vocab", 30522) : size("vocab");
   const long long unit = kVocabularyUnit * tensor_;
-  if (vocabulary % unit != 0 && (*framework_)["pads"] == "true") {
+  const std::string pads = (*framework_)["pads"];
+  if (vocabulary % unit != 0 && (pads == "true" || (pads == "split" && tensor_ > 1))) {
     vocabulary = (vocabulary + unit - 1) / unit * unit;
     assume(fmt::format("vocabulary padded to {}", vocabulary));
   }

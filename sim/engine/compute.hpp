@@ -2,6 +2,7 @@
 // beside them, and the host that issues them.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -49,6 +50,9 @@ class Compute {
 
   // The host issues a collective that is an op of the compute stream.
   void issue_collective() { host_ += input_.collective_issue; }
+  // The host waits for a blocking transfer and issues nothing meanwhile: Megatron-LM's _communicate
+  // (core/pipeline_parallel/p2p_communication.py) calls cuda.synchronize() after each.
+  void synchronize_host() { host_ = std::max(host_, agenda_.now()); }
   // Collectives that are ops by themselves run beside them.
   RunningKernels& kernels() { return kernels_; }
 

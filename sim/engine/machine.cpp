@@ -228,6 +228,8 @@ void Machine::finish(int rank, const Span& span) {
   trace_.ranks[std::size_t(rank)].spans.push_back(span);
   trace_.end = std::max(trace_.end, span.end);
   streams_[std::size_t(rank)].end(op.stream);
+  const bool is_transfer = op.kind == OpKind::Send || op.kind == OpKind::Receive;
+  if (is_transfer && op.stream == Stream::Compute) compute_[std::size_t(rank)].synchronize_host();
   for (const int dependent : programs_[std::size_t(rank)].index->dependents[std::size_t(span.op)])
     satisfy_one(rank, dependent);
   advance(rank, op.stream);
