@@ -52,6 +52,7 @@ class Mapping {
   const Rule& rule(std::string_view section, const std::string& cell);
   long long size(std::string_view column) const;  // refuses the row if the cell gives none
   long long size_or(std::string_view column, long long otherwise);
+  long long sequence();
   void assume(const std::string& text) {
     if (!text.empty()) result_.assumed.push_back(text);
   }
@@ -85,6 +86,15 @@ long long Mapping::size_or(std::string_view column, long long otherwise) {
   if (const auto value = row_.count(column)) return *value;
   assume(fmt::format("{} {}", column, otherwise));
   return otherwise;
+}
+
+// Tokens of a sample: fewer than the row states where samples of like length share a batch.
+long long Mapping::sequence() {
+  const long long stated = size("seq_len");
+  const std::string mean = (*framework_)["mean_length"];
+  if (mean.empty() || (*framework_)["binned_length"] != std::to_string(stated)) return stated;
+  assume(fmt::format("{} of {} tokens on average, in bins by length", mean, stated));
+  return std::stoll(mean);
 }
 
 void Mapping::check_usable() {
@@ -399,7 +409,7 @@ MappedRow Mapping::mapped() {
     result_.text = what + where + fmt::format("gpus: {}\n", gpus_) + how;
     result_.text += is_images_ ? fmt::format("batch: {{global: {}, micro: {}}}\n", batch_, micro_)
                                : fmt::format("batch: {{global: {}, micro: {}, sequence: {}}}\n",
-                                             batch_, micro_, size("seq_len"));
+                                             batch_, micro_, sequence());
     result_.text += numbers + execution();
   } catch (Refused& refused) {
     result_ = {};

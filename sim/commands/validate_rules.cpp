@@ -20,7 +20,8 @@ const std::array<Section, 12>& known_sections() {
       {"frameworks",
        {"name", "gradients", "pads", "data_parallel", "pipeline_transfer", "attention",
         "fused_attention", "sequence_parallel", "zero_stage", "fsdp", "recompute", "selective",
-        "gradient_accumulation", "kernels", "host", "fabric", "software"}},
+        "gradient_accumulation", "kernels", "host", "fabric", "software", "binned_length",
+        "mean_length"}},
       {"models", {"family", "model", "extra", "ffn", "images", "ungated", "virtual_stages"}},
       {"schedules", {"schedule"}},
       {"recompute", {"recompute"}},
@@ -55,6 +56,7 @@ Rule read_rule(YamlMap map, const Section& section) {
       std::string& types = rule.values["types"] = " ";
       for (const std::string& type : texts(*value)) types += type + " ";
     } else {
+      if (key == "ffn" || key == "virtual_stages" || key == "mean_length") value->count();
       rule.values[std::string(key)] = value->text();
     }
   }
