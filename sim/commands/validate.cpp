@@ -55,14 +55,14 @@ struct Findings {
 };
 
 Findings runs(const std::vector<std::string>& files, const Rules& rules, Split split, int workers,
-              bool wants_intervals) {
+              bool wants_intervals, std::string_view mark) {
   const Validation validation = validated(files, rules, split, workers);
   const std::vector<TableSummary> tables = summaries(validation);
   std::string text = is_small(validation) ? rows_text(validation) : "";
   return {
       .text = text + to_text(tables),
       .markdown = to_markdown(tables),
-      .mark = "accuracy",
+      .mark = mark,
       .files = {{"rows.csv", rows_csv(validation)},
                 {"summary.csv", summary_csv(tables)},
                 {"summary.json", summary_json(tables)},
@@ -109,7 +109,8 @@ ValidateOutcome validate(const ValidateOptions& options) {
     throw ConfigError("--write-intervals: error: needs a table of runs");
   std::vector<Findings> findings;
   if (!run_tables.empty())
-    findings.push_back(runs(run_tables, rules, *split, workers, wants_intervals));
+    findings.push_back(runs(run_tables, rules, *split, workers, wants_intervals,
+                            options.zero_shot ? "zero-shot" : "accuracy"));
   if (!collective_tables.empty()) findings.push_back(collectives(collective_tables, rules));
 
   ValidateOutcome outcome;
