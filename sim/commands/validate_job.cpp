@@ -341,8 +341,9 @@ std::string Mapping::parallel() {
     zero = (*framework_)["zero_stage"];
     if (data_ * context_ > 1) assume("zero stage " + zero);
   }
-  if (zero == "2" && (*framework_)["fsdp"] == "true")
-    return text + ", zero_stage: 3, fsdp: {reshard_after_forward: false}}\n";
+  if (const std::string version = (*framework_)["fsdp"]; !version.empty() && zero >= "2")
+    return text + fmt::format(", zero_stage: 3, fsdp: {{version: {}{}}}}}\n", version,
+                              zero == "2" ? ", reshard_after_forward: false" : "");
   return text + fmt::format(", zero_stage: {}}}\n", zero);
 }
 

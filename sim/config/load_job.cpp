@@ -21,6 +21,7 @@ void read_fsdp(YamlMap map, Parallelism& parallel) {
   if (const auto value = map.find("keep_last_layer")) parallel.keep_last_layer = value->flag();
   if (const auto value = map.find("shard"))
     parallel.shard_ranks = int(value->integer(1, kMostRanks));
+  if (const auto value = map.find("version")) parallel.fsdp_version = int(value->integer(1, 2));
   map.finish();
 }
 

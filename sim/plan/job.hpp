@@ -38,6 +38,9 @@ struct Parallelism {
   bool reshard_after_forward = true;
   bool keep_last_layer = true;
   int shard_ranks = 0;  // ranks over which states are sharded; 0: all data-parallel ranks
+  // Of PyTorch's two implementations the one whose copies are counted (flat_copies.hpp); 0: none,
+  // tensors lie in the buffers that are sent.
+  int fsdp_version = 0;
   std::array<Dimension, 3> order = {Dimension::Tensor, Dimension::Data, Dimension::Pipeline};
 
   int replicas() const { return data * context; }

@@ -172,13 +172,20 @@ int ProgramBuilder::add_compute(const Part& part, int gather, int wait) {
         .micro_batch = part.action.micro_batch,
         .first_layer = part.layers.first,
         .end_layer = part.layers.end,
-        .block = blocks_.layers(part.action.type, part.layers),
+        .block = blocks_.layers(part.action.type, part.layers, copies_of(part)),
         .releases_weights = part.release};
   if (const std::optional<int> receive = add_receive(part)) op.after.push_back(*receive);
   if (gather >= 0) op.after.push_back(gather);
   if (wait >= 0) op.after.push_back(wait);
   set_compute_memory(part, op);
   return add(std::move(op));
+}
+
+FlatCopies ProgramBuilder::copies_of(const Part& part) const {
+  const double gathered = part.gather ? double(own_.count_of(part.layers).total()) : 0;
+  double reduced = 0;
+  for (const GradientBucket& bucket : part.buckets) reduced += double(bucket.parameters);
+  return flat_copies(job_, gathered, reduced);
 }
 
 void ProgramBuilder::set_compute_memory(const Part& part, Op& op) const {

@@ -7,6 +7,7 @@
 #include <tuple>
 #include <vector>
 
+#include "plan/flat_copies.hpp"
 #include "plan/job.hpp"
 #include "plan/parts.hpp"
 #include "plan/plan.hpp"
@@ -20,13 +21,13 @@ class BlockTable {
  public:
   BlockTable(const std::vector<LayerWork>& works, std::vector<Block>& blocks)
       : works_(works), blocks_(blocks) {}
-  int layers(ActionType type, LayerRange range);
+  int layers(ActionType type, LayerRange range, const FlatCopies& copies);
   int single(std::string_view name, const Work& work);
 
  private:
   const std::vector<LayerWork>& works_;
   std::vector<Block>& blocks_;
-  std::map<std::tuple<ActionType, int, int>, int> known_;
+  std::map<std::tuple<ActionType, int, int, Bytes, Bytes>, int> known_;
 };
 
 class ProgramBuilder {
@@ -53,6 +54,7 @@ class ProgramBuilder {
   void add_embedding_reduction();
   int add_single(std::string_view name, const Work& work);
   void set_compute_memory(const Part& part, Op& op) const;
+  FlatCopies copies_of(const Part& part) const;
 
   const PlanContext& context_;
   const Job& job_;

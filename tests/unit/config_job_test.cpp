@@ -37,7 +37,7 @@ parallel:
   virtual_stages: 2
   sequence_parallel: true
   zero_stage: 3
-  fsdp: {reshard_after_forward: false, keep_last_layer: false, shard: 2}
+  fsdp: {reshard_after_forward: false, keep_last_layer: false, shard: 2, version: 2}
   order: [tensor, pipeline, data]
 batch: {global: 64, micro: 2, sequence: 1024}
 precision: {compute: fp16, gradients: fp32}
@@ -68,6 +68,7 @@ total_tokens: 300e9
   CHECK_FALSE(job.parallel.reshard_after_forward);
   CHECK_FALSE(job.parallel.keep_last_layer);
   CHECK(job.parallel.shard_ranks == 2);
+  CHECK(job.parallel.fsdp_version == 2);
   CHECK(job.parallel.order == std::array{Dimension::Tensor, Dimension::Pipeline, Dimension::Data});
   CHECK(job.batch.global == 64);
   CHECK(job.batch.micro == 2);

@@ -1,0 +1,17 @@
+#include "plan/flat_copies.hpp"
+
+namespace windtunnel {
+
+FlatCopies flat_copies(const Job& job, double gathered, double reduced) {
+  const double weight = bytes_of(job.precision.compute), sent = bytes_of(job.precision.gradients);
+  switch (job.parallel.fsdp_version) {
+    case 1:
+      return {Bytes(0), Bytes(reduced * (2 * weight + (sent == weight ? 0 : weight + sent)))};
+    case 2:
+      return {Bytes(gathered * 2 * weight), Bytes(reduced * (weight + sent))};
+    default:
+      return {};
+  }
+}
+
+}  // namespace windtunnel
