@@ -1,10 +1,9 @@
 // Lowering: a block's layer operations become durations and collectives on one kind of GPU.
 //
 // The host issues kernels in order and waits for blocking transfers only (Compute), the GPU runs
-// them in order: a kernel
-// starts when the one before has ended and it has been issued. With the GPU free at g and the host
-// at h, a run of kernels therefore ends at max(g + compute, h + late), and the host is free at
-// h + host. Such runs compose.
+// them in order: a kernel starts when the one before has ended and it has been issued. With the GPU
+// free at g and the host at h, a run of kernels therefore ends at max(g + compute, h + late), and
+// the host is free at h + host. Such runs compose.
 #pragma once
 
 #include <vector>
