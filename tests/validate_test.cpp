@@ -112,6 +112,24 @@ TEST_CASE("regret is what the picked layout costs over the best") {
   CHECK(regret(pairs) == Approx(0.2));
 }
 
+TEST_CASE("schedules are compared by the ratio of their times where nothing else differs") {
+  Validation validation{.tables = {"t"}, .rows = {}};
+  const auto add = [&](const char* schedule, const char* micro_batch, double predicted,
+                       double published) {
+    ValidatedRow& row = validation.rows.emplace_back();
+    row.table = "t";
+    row.row.cells = {{"schedule", schedule}, {"mbs", micro_batch}};
+    row.outcome.seconds = predicted;
+    row.published = {published, "s_per_iter"};
+  };
+  add("1F1B", "1", 12, 10);
+  CHECK_FALSE(summaries(validation).back().schedule_ratio);
+  add("ZB-1p", "1", 9, 8);    // 0.75 of the first, published 0.8: 6.25 % off
+  add("GPipe", "1", 15, 12);  // 1.25 and 1.2: 4.17 % of the first; 5/3 and 1.5: 11.1 % of ZB-1p
+  add("1F1B", "2", 100, 1);   // another micro-batch
+  CHECK(summaries(validation).back().schedule_ratio == Approx((0.0625 + 0.05 / 1.2 + 1. / 9) / 3));
+}
+
 TEST_CASE("least squares finds coefficients and keeps them from being negative") {
   // y = 2 a + 3 b
   const std::vector<double> exact =

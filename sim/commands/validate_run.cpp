@@ -235,6 +235,13 @@ std::string ValidatedRow::group() const {
   return key;
 }
 
+std::string ValidatedRow::group_of_schedules() const {
+  std::string key = group();
+  for (const char* column : {"tp", "pp", "dp", "mbs", "recompute", "flash_attn", "notes"})
+    key += "|" + row.text(column);
+  return key;
+}
+
 Validation validated(const std::vector<std::string>& files, const Rules& rules, Split split,
                      int workers) {
   Validation validation;

@@ -48,6 +48,8 @@ struct ValidatedRow {
   Pair pair() const { return {outcome.seconds, published ? published->seconds : 0}; }
   // Rows of equal groups differ by their layout only.
   std::string group() const;
+  // And these by their schedule only.
+  std::string group_of_schedules() const;
 };
 
 enum class Split { Test, Calibrate, All };

@@ -60,6 +60,20 @@ void rank_layouts(const std::vector<const ValidatedRow*>& rows, TableSummary& su
   if (ranked > 0) summary.regret = regrets / ranked;
 }
 
+void compare_schedules(const std::vector<const ValidatedRow*>& rows, TableSummary& summary) {
+  std::map<std::string, std::vector<const ValidatedRow*>> groups;
+  for (const ValidatedRow* row : rows) groups[row->group_of_schedules()].push_back(row);
+  std::vector<Pair> ratios;
+  for (const auto& [key, group] : groups)
+    for (std::size_t b = 1; b < group.size(); ++b)
+      for (std::size_t a = 0; a < b; ++a) {
+        if (group[a]->row.text("schedule") == group[b]->row.text("schedule")) continue;
+        const Pair first = group[a]->pair(), second = group[b]->pair();
+        ratios.push_back({second.predicted / first.predicted, second.published / first.published});
+      }
+  if (const auto errors = error_summary(ratios)) summary.schedule_ratio = errors->mape;
+}
+
 TableSummary summary_of(const std::string& name, const std::vector<const ValidatedRow*>& rows) {
   TableSummary summary;
   summary.table = name;
@@ -77,6 +91,7 @@ TableSummary summary_of(const std::string& name, const std::vector<const Validat
   summary.null_flops = null_error(timed, &ValidatedRow::null_flops);
   summary.null_regression = null_error(timed, &ValidatedRow::null_regression);
   rank_layouts(timed, summary);
+  compare_schedules(timed, summary);
   return summary;
 }
 
@@ -114,6 +129,7 @@ std::vector<Cell> cells(const TableSummary& table) {
           {"5-term null", percent(table.null_regression)},
           {"Spearman", table.spearman ? fmt::format("{:.2f}", *table.spearman) : "-"},
           {"regret %", percent(table.regret)},
+          {"schedules %", percent(table.schedule_ratio)},
           {"fits right", memory.rows() == 0 ? "-"
                                             : fmt::format("{}/{}", memory.fits_right,
                                                           memory.fits_right + memory.fits_wrong)},
@@ -195,7 +211,8 @@ std::string to_text(const std::vector<TableSummary>& tables) {
 std::string summary_csv(const std::vector<TableSummary>& tables) {
   std::string text =
       "table,rows,timed,memory_only,not_simulated,mape,median,p90,worst,bias,"
-      "null_flops_mape,null_regression_mape,groups,spearman,regret,worst_regret,"
+      "null_flops_mape,null_regression_mape,groups,spearman,regret,worst_regret,schedule_ratio_"
+      "mape,"
       "fits_right,fits_wrong,oom_right,oom_wrong,memory_rows,memory_mape,memory_bias\n";
   for (const TableSummary& table : tables) {
     const auto& errors = table.errors;
@@ -216,6 +233,7 @@ std::string summary_csv(const std::vector<TableSummary>& tables) {
                       number(table.spearman),
                       number(table.regret),
                       fmt::format("{}", table.worst_regret),
+                      number(table.schedule_ratio),
                       fmt::format("{}", memory.fits_right),
                       fmt::format("{}", memory.fits_wrong),
                       fmt::format("{}", memory.fails_right),
@@ -246,6 +264,7 @@ std::string summary_json(const std::vector<TableSummary>& tables) {
     item["spearman"] = json_of(table.spearman);
     item["regret"] = json_of(table.regret);
     item["worst_regret"] = table.worst_regret;
+    item["schedule_ratio_mape"] = json_of(table.schedule_ratio);
     item["memory"] = {{"fits_right", memory.fits_right},
                       {"fits_wrong", memory.fits_wrong},
                       {"oom_right", memory.fails_right},

@@ -30,6 +30,9 @@ struct TableSummary {
   std::size_t groups = 0;
   std::optional<double> spearman, regret;
   double worst_regret = 0;
+  // Mean |error| of the ratio of two times, over all pairs of runs that differ by their schedule
+  // only.
+  std::optional<double> schedule_ratio;
   std::optional<double> null_flops, null_regression;  // MAPE on the same rows
   MemoryTable memory;
   std::optional<ErrorSummary> memory_errors;  // of the peak, where one is published
