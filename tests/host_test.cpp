@@ -1,4 +1,7 @@
 // Kernels that the host issues too slowly for the GPU.
+#include <algorithm>
+#include <numeric>
+
 #include "catch.hpp"
 #include "config/load.hpp"
 #include "engine/simulate.hpp"
@@ -105,7 +108,12 @@ TEST_CASE("The host waits for blocking transfers, so that filling a pipeline tak
   CHECK(time_of(blocking) == Approx(1e-3 * path).epsilon(0.01));  // kernels and messages take us
   const Job overlapped =
       small_job("{pipeline: 2}", 2, "schedule: 1f1b\npipeline_transfer: overlapped\n" + host);
-  CHECK(time_of(overlapped) < 0.9e-3 * path);
+  // Then each host issues all of its kernels from the start, and the slower one ends the step.
+  const auto all = [](const std::vector<double>& of_stage) {
+    return std::accumulate(of_stage.begin(), of_stage.end(), 0.);
+  };
+  CHECK(all(first) < 0.9 * path);
+  CHECK(time_of(overlapped) == Approx(1e-3 * std::max(all(first), all(last))).epsilon(0.01));
 }
 
 }  // namespace windtunnel

@@ -449,6 +449,26 @@ TEST_CASE("collectives: rows are predicted, refused with a reason, and fitted on
         std::string::npos);
 }
 
+TEST_CASE("a rule's numbers are numbers") {
+  const TemporaryFolder folder("bad_rules");
+  const std::string path = (folder.path / "rules.yaml").string();
+  const auto error = [&](const std::string& rule) {
+    write_text(path, "gpus: []\nfabrics: []\nframeworks:\n  - {match: [x], " + rule + "}\n");
+    try {
+      load_rules(path);
+    } catch (const ConfigError& caught) {
+      const std::string text = caught.what();
+      return text.substr(path.size(), text.find('\n') - path.size());
+    }
+    return std::string();
+  };
+  // The value follows the 30 columns of `  - {match: [x], mean_length: `.
+  CHECK(error("mean_length: many") ==
+        ":4:31: error: frameworks[0].mean_length: expected a positive integer, got 'many'");
+  CHECK(error("mean_length: 0") ==
+        ":4:31: error: frameworks[0].mean_length: expected a positive integer, got '0'");
+}
+
 TEST_CASE("collectives: bad tables name file, line and what is wrong") {
   const TemporaryFolder folder("bad_collectives");
   const auto error = [&](const std::string& csv) -> std::string {

@@ -358,6 +358,9 @@ std::string run_complaint(const Job& job) {
                        name_of(kDTypeNames, job.precision.compute));
   if (job.recompute == Recompute::PerOp)
     return "the backend recomputes whole blocks or attention, not per_op";
+  if (job.parallel.fsdp_version != 0)
+    return "the backend's tensors lie in the buffers that it sends: parallel.fsdp.version counts "
+           "copies that it does not make";
   return "";
 }
 

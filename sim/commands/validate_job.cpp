@@ -341,9 +341,11 @@ std::string Mapping::parallel() {
     zero = (*framework_)["zero_stage"];
     if (data_ * context_ > 1) assume("zero stage " + zero);
   }
-  if (const std::string version = (*framework_)["fsdp"]; !version.empty() && zero >= "2")
+  const bool keeps_weights = zero == "2";  // SHARD_GRAD_OP
+  if (const std::string version = (*framework_)["fsdp"];
+      !version.empty() && (keeps_weights || zero == "3"))
     return text + fmt::format(", zero_stage: 3, fsdp: {{version: {}{}}}}}\n", version,
-                              zero == "2" ? ", reshard_after_forward: false" : "");
+                              keeps_weights ? ", reshard_after_forward: false" : "");
   return text + fmt::format(", zero_stage: {}}}\n", zero);
 }
 

@@ -168,6 +168,13 @@ TEST_CASE("what cannot be run is refused before any process starts") {
   CHECK(refused.errors == of_recorded +
                               ": error: a recorded step has times but no tensors: it can be "
                               "simulated, not run\n");
+  const std::string sharded = kSource + "/workloads/two-cores/gpt-zero3.yaml";
+  const End copies =
+      end_of(kBackend + " run " + sharded + " --set parallel.fsdp.version=1", folder);
+  CHECK(copies.code == 2);
+  CHECK(copies.errors == sharded +
+                             ": error: the backend's tensors lie in the buffers that it sends: "
+                             "parallel.fsdp.version counts copies that it does not make\n");
   CHECK(end_of(kBackend + " run no-such-file.yaml", folder).code == 2);
 }
 
