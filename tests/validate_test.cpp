@@ -285,6 +285,28 @@ TEST_CASE("NeMo: no layer is recomputed, attention is cuDNN's from 24.09 on") {
   CHECK(mapped_row(row_named("08_dgxc_benchmarking", "0164"), rules()).recompute.size() == 3);
 }
 
+TEST_CASE("a pipeline whose transfers the source overlaps has a virtual stage for each layer") {
+  const Job job = job_for("03_megatron_lm_repo", "0005");  // 84 layers on 2 stages
+  CHECK(job.parallel.virtual_stages == 42);
+  CHECK(job.schedule == "interleaved");
+  CHECK(job_for("03_megatron_lm_repo", "0003").parallel.virtual_stages == 1);  // no pipeline
+  CHECK(job_for("02_megatron_sc21", "0015").parallel.virtual_stages == 1);
+}
+
+TEST_CASE("nobody reduces gradients in fp8; NVIDIA's recipes reduce them in bf16") {
+  const Precision fp8 = job_for("07_nemo_older", "0001").precision;
+  CHECK(fp8.compute == DType::Fp8);
+  CHECK(fp8.gradients == DType::Bf16);
+  CHECK(job_for("08_dgxc_benchmarking", "0304").precision.gradients == DType::Bf16);  // bf16
+  CHECK(job_for("03_megatron_lm_repo", "0003").precision.gradients == DType::Fp32);   // bf16
+}
+
+TEST_CASE("Nemotron has no gate") {
+  const Parameters& parameters = job_for("08_dgxc_benchmarking", "0304").model.parameters;
+  CHECK_FALSE(parameters.flag("gated"));
+  CHECK(parameters.count("ffn") == 24576);
+}
+
 TEST_CASE("Nemotron-340B has its recipe's virtual stages unless the row states them") {
   CHECK(job_for("08_dgxc_benchmarking", "0322").parallel.virtual_stages == 12);
   PublishedRow row = row_named("08_dgxc_benchmarking", "0322");

@@ -14,7 +14,9 @@ std::unique_ptr<LayerModule> make(const LayerArguments& arguments) {
       return make_token_embedding(arguments, {});
     case LayerKind::Block: {
       BlockOptions options = {.shape = block_sizes(parameters), .epsilon = kEpsilon};
-      options.shape.causal = options.shape.rotary = options.shape.gated = true;
+      options.shape.causal = options.shape.rotary = true;
+      options.shape.gated = parameters.flag("gated");
+      options.shape.squared_relu = !options.shape.gated;
       options.shape.biased = false;
       return make_block(arguments, options);
     }

@@ -71,8 +71,10 @@ class TransformerBlock : public LayerModule {
 
   at::Tensor mlp(const at::Tensor& x) {
     const at::Tensor inner = column_parallel_linear(x, mlp_in_, mlp_in_bias_, context_);
-    return row_parallel_linear(shape_.gated ? swiglu(inner) : tanh_gelu(inner), mlp_out_,
-                               mlp_out_bias_, context_);
+    const at::Tensor active = shape_.gated          ? swiglu(inner)
+                              : shape_.squared_relu ? at::pow(at::relu(inner), 2)
+                                                    : tanh_gelu(inner);
+    return row_parallel_linear(active, mlp_out_, mlp_out_bias_, context_);
   }
 
   LayerContext& context_;

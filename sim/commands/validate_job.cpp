@@ -222,7 +222,6 @@ std::string Mapping::transformer(const Rule& rule) {
     family = "llama";
     assume("family llama by its shape");
   }
-  if (rule["ungated"] == "true") ffn = 2 * ffn / 3;
   std::string text = fmt::format(
       "model: {{name: published, family: {}, layers: {}, hidden: {}, heads: {}, "
       "ffn: {}, vocab: {}",
@@ -240,13 +239,17 @@ std::string Mapping::experts() {
   return fmt::format(", experts: {}, experts_per_token: {}", *experts, size("topk"));
 }
 
-// As the row says, or else as the model's recipe where the stages divide like that.
+// As the row says, or else as the model's recipe where the stages divide like that, or one layer
+// each where the source says that transfers are overlapped.
 std::optional<long long> Mapping::virtual_stages() {
   const auto stated = row_.count("vpp");
-  const std::string usual = (*model_)["virtual_stages"];
-  if (stated || usual.empty()) return stated;
-  const long long chunks = std::stoll(usual);
-  if (blocks_ % (pipeline_ * chunks) != 0) return std::nullopt;
+  if (stated) return stated;
+  long long chunks = 0;
+  if (const std::string usual = (*model_)["virtual_stages"]; !usual.empty())
+    chunks = std::stoll(usual);
+  else if ((*framework_)["one_layer_stages"] == "true")
+    chunks = blocks_ / pipeline_;
+  if (chunks == 0 || blocks_ % (pipeline_ * chunks) != 0) return std::nullopt;
   assume(fmt::format("virtual stages {} as its recipe", chunks));
   return chunks;
 }
@@ -360,7 +363,8 @@ std::string Mapping::precision() {
   if (contains(stated, "PURE")) gradients = "same";
   if (contains(stated, "fp32 gradient")) gradients = "fp32";
   if (gradients == "fp32 for bf16") gradients = type_ == "bf16" ? "fp32" : "same";
-  if (gradients == "same") gradients = type_;
+  // No software here reduces fp8.
+  if (gradients == "same") gradients = type_ == "fp8" ? "bf16" : type_;
   return fmt::format("precision: {{compute: {}, gradients: {}}}\n", type_, gradients);
 }
 

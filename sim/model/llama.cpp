@@ -1,12 +1,11 @@
-// Decoders of the Llama kind: grouped-query attention, SwiGLU, RMSNorm, rotary positions, no
-// biases, no dropout. Projections of one input are one GEMM and one tensor (Q with K and V, gate
-// with up), as in Megatron-LM. Parameters: l (h a d + 2 h g d + a d h + 3 h f + 2 h) + h + 2 V h,
-// or + V h with a tied head.
-// With `experts` (Mixtral, Qwen3 MoE) blocks have a mixture of them in place of the MLP: 3 h f is
-// then 3 h f_e E + h E + 3 h f_s. The first `dense_layers` keep their MLP, and of the others all
-// but every `expert_interval`-th.
-// With `kv_rank` (DeepSeek-V3) attention is latent: `head_size` is then that of queries and keys,
-// `rope_size` of it with positions.
+// Decoders of the Llama kind: grouped-query attention, SwiGLU or a squared ReLU (Nemotron-4),
+// RMSNorm, rotary positions, no biases, no dropout. Projections of one input are one GEMM and one
+// tensor (Q with K and V, gate with up), as in Megatron-LM. Parameters: l (h a d + 2 h g d + a d h
+// + 3 h f + 2 h) + h + 2 V h, or + V h with a tied head; 2 h f in place of 3 without a gate. With
+// `experts` (Mixtral, Qwen3 MoE) blocks have a mixture of them in place of the MLP: 3 h f is then 3
+// h f_e E + h E + 3 h f_s. The first `dense_layers` keep their MLP, and of the others all but every
+// `expert_interval`-th. With `kv_rank` (DeepSeek-V3) attention is latent: `head_size` is then that
+// of queries and keys, `rope_size` of it with positions.
 #include "model/families.hpp"
 #include "model/moe.hpp"
 #include "model/transformer.hpp"
@@ -23,6 +22,7 @@ constexpr ParameterSpec kParameters[] = {
     {"ffn"},
     {"vocab"},
     {"tied_embeddings", ParameterKind::Flag, false, 0},
+    {"gated", ParameterKind::Flag, false, 1},     // false: a squared ReLU in place of SwiGLU
     {"qk_norm", ParameterKind::Flag, false, 0},   // RMSNorm of each head's query and key
     {"experts", ParameterKind::Count, false, 0},  // absent: dense MLPs only
     {"experts_per_token", ParameterKind::Count, false, 0},
@@ -57,7 +57,8 @@ BlockShape block_shape(const Parameters& parameters, int block) {
   shape.kv_heads = count_or(parameters, "kv_heads", shape.heads);
   shape.head_size = count_or(parameters, "head_size", shape.hidden / shape.heads);
   shape.ffn = parameters.count("ffn");
-  shape.gated = true;
+  shape.gated = parameters.flag("gated");
+  shape.squared_relu = !shape.gated;
   shape.causal = true;
   shape.rotary = true;
   shape.biased = false;
@@ -85,6 +86,7 @@ std::string limits_of_experts(const Parameters& parameters) {
   }
   const std::int64_t per_token = parameters.count("experts_per_token");
   if (per_token == 0) return "experts need the key experts_per_token";
+  if (!parameters.flag("gated")) return "experts have a gate";
   if (per_token > experts)
     return "experts_per_token " + std::to_string(per_token) + " is above experts " +
            std::to_string(experts);

@@ -45,7 +45,8 @@ struct Routing {
   std::int64_t rows_of_expert = 0;  // of a GEMM
 };
 
-// A GEMM for each local expert. Source: TransformerEngine GroupedLinear, multi_stream_cublas_gemm.
+// A GEMM for each local expert, fp8 after one cast of all rows. Source: TransformerEngine
+// GroupedLinear, multi_stream_cublas_gemm and fp8_multi_cast_transpose_fused.
 // FLOPs for MFU are those of the tokens' own copies on all ranks: 2 k b s in out.
 Operation grouped_linear(const TransformerSlice& slice, const ExpertShape& shape,
                          const Routing& routing, const GemmNames& names, std::int64_t in,
@@ -60,9 +61,19 @@ Operation grouped_linear(const TransformerSlice& slice, const ExpertShape& shape
   op.forward = {gemms(names.forward, rows, out, in)};
   op.backward_input = {gemms(names.input_gradient, rows, in, out)};
   op.backward_weight = {gemms(names.weight_gradient, out, in, rows)};
-  op.backward = {op.backward_input.front(), op.backward_weight.front()};
-  op.saved = Bytes(slice.element * routing.rows * double(in));
-  op.held = op.working = Bytes(slice.element * routing.rows * double(in + out));
+  const double inputs = routing.rows * double(in), outputs = routing.rows * double(out);
+  if (slice.type == DType::Fp8) {
+    op.forward.insert(op.forward.begin(), conversion_both_ways("cast_rows", inputs));
+    op.backward_input.insert(op.backward_input.begin(),
+                             conversion_both_ways("cast_row_gradients", outputs));
+  }
+  op.backward = op.backward_input;
+  op.backward.push_back(op.backward_weight.front());
+  op.input = Bytes(slice.element * inputs);
+  op.output = Bytes(slice.element * outputs);
+  op.saved = Bytes(bytes_of(slice.type) * inputs);
+  op.held = Bytes(bytes_of(slice.type) * (inputs + outputs));
+  op.working = op.input + op.output;
   op.forward_flops = Flops(double(shape.per_token) * model_flops);
   op.backward_flops = 2 * op.forward_flops;
   return op;

@@ -11,6 +11,10 @@ void append(std::vector<Piece>& to, const std::vector<Piece>& pieces) {
   to.insert(to.end(), pieces.begin(), pieces.end());
 }
 
+Piece memory_kernel(std::string_view name, double bytes) {
+  return {name, elementwise(Bytes(bytes))};
+}
+
 }  // namespace
 
 Operation elementwise_operation(std::string_view name, Work forward, Work backward, Bytes saved) {
@@ -22,6 +26,18 @@ Operation elementwise_operation(std::string_view name, Work forward, Work backwa
   return op;
 }
 
+Piece conversion(std::string_view name, double elements) {
+  return memory_kernel(name, (2 + 1) * elements);
+}
+
+Piece conversion_both_ways(std::string_view name, double elements) {
+  return memory_kernel(name, (2 + 1 + 1) * elements);
+}
+
+Piece transposition(std::string_view name, double elements) {
+  return memory_kernel(name, (1 + 1) * elements);
+}
+
 Operation linear_operation(const GemmNames& names, std::int64_t rows, std::int64_t in,
                            std::int64_t out, DType type, bool has_input_gradient) {
   const Piece input_gradient = {names.input_gradient, matmul(rows, in, out, type)};
@@ -30,10 +46,20 @@ Operation linear_operation(const GemmNames& names, std::int64_t rows, std::int64
   op.forward = {{names.forward, matmul(rows, out, in, type)}};
   if (has_input_gradient) op.backward_input = {input_gradient};
   op.backward_weight = {weight_gradient};
+  const double inputs = double(rows) * double(in), outputs = double(rows) * double(out);
+  op.input = Bytes(activation_bytes(type) * inputs);
+  op.output = Bytes(activation_bytes(type) * outputs);
+  op.saved = Bytes(bytes_of(type) * inputs);
+  op.held = Bytes(bytes_of(type) * (inputs + outputs));
+  op.working = op.input + op.output;
+  if (type == DType::Fp8) {
+    std::vector<Piece>& first = has_input_gradient ? op.backward_input : op.backward_weight;
+    op.forward.insert(op.forward.begin(), conversion_both_ways("cast_input", inputs));
+    first.insert(first.begin(), conversion_both_ways("cast_gradient", outputs));
+    op.working += Bytes(2 * outputs);
+  }
   op.backward = op.backward_input;
   append(op.backward, op.backward_weight);
-  op.saved = Bytes(activation_bytes(type) * double(rows) * double(in));
-  op.held = op.working = Bytes(activation_bytes(type) * double(rows) * double(in + out));
   op.forward_flops = Flops(2.0 * double(rows) * double(in) * double(out));
   op.backward_flops = (has_input_gradient ? 2 : 1) * op.forward_flops;
   return op;
@@ -109,8 +135,8 @@ Again again_per_op(const std::vector<Operation>& operations) {
   for (const Operation& op : operations) {
     const bool attention = has_class(op, OpClass::Attention);
     const bool linear = !attention && op.held > Bytes(0);
-    if (linear && after_attention) again.kept += op.saved;  // attention's output
-    if (linear && keep_linear) again.kept += op.held - op.saved;
+    if (linear && after_attention) again.kept += op.input;  // attention's output
+    if (linear && keep_linear) again.kept += op.output;
     if (!attention && !(linear && keep_linear))
       std::copy_if(op.forward.begin(), op.forward.end(), std::back_inserter(again.pieces),
                    [](const Piece& piece) { return !is_reduce_scatter(piece); });

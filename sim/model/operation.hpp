@@ -20,6 +20,7 @@ struct Operation {
   Bytes droppable;  // part of `saved` that Recompute::Selective drops, to run forward again
   Bytes held;       // kept for its weight gradient alone: inputs and output gradients of a linear
   Bytes working;    // of its backward pass: gradients of output and input at the same time
+  Bytes input, output;                                 // of a linear, as activations
   Flops forward_flops, backward_flops, causal_saving;  // as LayerWork counts them
 };
 
@@ -28,8 +29,8 @@ struct GemmNames {
   std::string_view forward, input_gradient, weight_gradient;
 };
 
-// Bytes of an activation element. Fp8 is for GEMM operands only: TransformerEngine keeps the
-// residual stream, norms and communication in bf16, and so do we.
+// Bytes of an activation element. Fp8 is for operands of linears only: TransformerEngine keeps the
+// residual stream, attention and sums over ranks in bf16, and so do we.
 constexpr double activation_bytes(DType type) {
   return type == DType::Fp8 ? 2 : bytes_of(type);
 }
@@ -38,8 +39,17 @@ constexpr double activation_bytes(DType type) {
 // bubble splits only linears and convolutions. Source: Qi et al. 2024, arXiv:2401.10241.
 Operation elementwise_operation(std::string_view name, Work forward, Work backward, Bytes saved);
 
+// Towards fp8: read in bf16 and written in fp8; with a transposed copy beside it; or transposed
+// alone. Hopper multiplies fp8 only along rows of both operands, so that the weight gradient needs
+// input and gradient the other way round.
+Piece conversion(std::string_view name, double elements);
+Piece conversion_both_ways(std::string_view name, double elements);
+Piece transposition(std::string_view name, double elements);
+
 // y[rows, out] = x[rows, in] w[in, out], all of it on this rank. Without an input gradient it is
-// the first operation of a network.
+// the first operation of a network. Fp8: input and gradient are cast both ways and kept so; the
+// weights' cast, once a step, is not counted. Source: TransformerEngine
+// transformer_engine/pytorch/module/linear.py, class _Linear (delayed scaling).
 Operation linear_operation(const GemmNames& names, std::int64_t rows, std::int64_t in,
                            std::int64_t out, DType type, bool has_input_gradient = true);
 

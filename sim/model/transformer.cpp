@@ -123,8 +123,10 @@ Operation flash_attention(const TransformerSlice& slice, const BlockShape& shape
                    .is_cudnn = is_cudnn};
   backward.format = slice.wide_format();
   backward.bytes = Bytes(per_feature * 2 * (queries + outputs + pairs) + sums);
+  // Its output is kept as the projection's input, which in an fp8 job is another copy.
+  const double own = slice.type == DType::Fp8 ? outputs : 0;
   Operation op = elementwise_operation("attention", forward, backward,
-                                       Bytes(per_feature * (queries + pairs) + sums));
+                                       Bytes(per_feature * (queries + pairs + own) + sums));
   op.working = Bytes(per_feature * (queries + outputs + pairs));  // gradients of Q, K, V and O
   return op;
 }
@@ -209,28 +211,42 @@ Operation column_parallel_linear(const TransformerSlice& slice, const GemmNames&
   Operation op = linear_operation(names, slice.tokens, in, out / slice.tensor, slice.type);
   op.forward_flops = slice.tensor * op.forward_flops;
   op.backward_flops = slice.tensor * op.backward_flops;
-  if (slice.tensor == 1) return op;
-  const Bytes input(slice.element * double(slice.tokens) * double(in));
-  const Piece dgrad = op.backward_input.front(), wgrad = op.backward_weight.front();
+  const double inputs = double(slice.tokens) * double(in);
+  const Bytes input(slice.element * inputs), operand(bytes_of(slice.type) * inputs);
+  const Piece dgrad = op.backward_input.back(), wgrad = op.backward_weight.back();
   const auto gather = [&](bool overlaps_next) {
-    return collective("gather_input", CollectiveKind::AllGather, input, overlaps_next);
+    return collective("gather_input", CollectiveKind::AllGather, operand, overlaps_next);
   };
   const auto sum = [&](bool overlaps_next) {
     return slice.splits_sequence
                ? collective("sum_gradient", CollectiveKind::ReduceScatter, input, overlaps_next)
                : collective("sum_gradient", CollectiveKind::AllReduce, input, overlaps_next);
   };
-  op.backward = {dgrad, sum(true), wgrad};
-  op.backward_input = {dgrad, sum(false)};
+  const bool casts = slice.type == DType::Fp8;
+  if (casts) op.forward.erase(op.forward.begin());  // the norm in front writes fp8
+  op.backward.clear();
+  op.backward_weight.clear();
+  if (casts) op.backward.push_back(op.backward_input.front());
   if (slice.splits_sequence) {
     op.forward.insert(op.forward.begin(), gather(false));
-    op.backward.insert(op.backward.begin(), gather(true));
-    op.backward_weight.insert(op.backward_weight.begin(), gather(false));
-    if (!slice.software->keeps_gathered_inputs) {
-      op.held += op.saved / slice.tensor - op.saved;
-      op.saved = op.saved / slice.tensor;
-      op.working += input;
-    }
+    op.backward.push_back(gather(true));
+    op.backward_weight.push_back(gather(false));
+  }
+  op.backward.push_back(dgrad);
+  if (casts) {
+    op.backward.push_back(transposition("transpose_input", inputs));
+    op.backward_weight.push_back(transposition("transpose_input", inputs));
+  }
+  if (slice.tensor > 1) {
+    op.backward.push_back(sum(true));
+    op.backward_input.push_back(sum(false));
+  }
+  op.backward.push_back(wgrad);
+  op.backward_weight.push_back(wgrad);
+  if (slice.splits_sequence && !slice.software->keeps_gathered_inputs) {
+    op.held += op.saved / slice.tensor - op.saved;
+    op.saved = op.saved / slice.tensor;
+    op.working += input;
   }
   return op;
 }
@@ -250,15 +266,26 @@ Operation row_parallel_linear(const TransformerSlice& slice, const GemmNames& na
   op.forward_flops = slice.tensor * op.forward_flops;
   op.backward_flops = slice.tensor * op.backward_flops;
   if (slice.tensor == 1) return op;
-  const Bytes output(slice.element * double(slice.tokens) * double(out));
-  if (slice.splits_sequence) {
-    op.forward.push_back(collective("sum_output", CollectiveKind::ReduceScatter, output));
-    const Piece gather = collective("gather_gradient", CollectiveKind::AllGather, output);
-    op.backward.insert(op.backward.begin(), gather);
-    op.backward_input.insert(op.backward_input.begin(), gather);
-  } else {
+  const double inputs = double(slice.tokens) * double(in) / slice.tensor;
+  const double outputs = double(slice.tokens) * double(out);
+  const Bytes output(slice.element * outputs), operand(bytes_of(slice.type) * outputs);
+  if (!slice.splits_sequence) {
     op.forward.push_back(collective("sum_output", CollectiveKind::AllReduce, output));
+    return op;
   }
+  const Piece gather = collective("gather_gradient", CollectiveKind::AllGather, operand);
+  if (slice.type == DType::Fp8) {
+    op.forward.front() = conversion("cast_input", inputs);
+    op.backward_input.front() = conversion("cast_gradient", outputs / slice.tensor);
+    op.backward_input.insert(op.backward_input.begin() + 1, gather);
+    op.backward_weight = {transposition("transpose_gradient", outputs),
+                          transposition("transpose_input", inputs), op.backward_weight.front()};
+  } else {
+    op.backward_input.insert(op.backward_input.begin(), gather);
+  }
+  op.forward.push_back(collective("sum_output", CollectiveKind::ReduceScatter, output));
+  op.backward = op.backward_input;
+  op.backward.insert(op.backward.end(), op.backward_weight.begin(), op.backward_weight.end());
   return op;
 }
 
@@ -339,6 +366,14 @@ Operation swiglu(const TransformerSlice& slice, std::string_view name, double el
   return op;
 }
 
+Operation squared_relu(const TransformerSlice& slice, double elements) {
+  const double bytes = slice.element * elements;
+  Operation op = elementwise_operation("squared_relu", elementwise_kernels(4 * bytes, 2),
+                                       elementwise_kernels(10 * bytes, 4), Bytes(bytes));
+  op.working = Bytes(3 * bytes);
+  return op;
+}
+
 LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& shape,
                             Recompute recompute) {
   const std::int64_t width = shape.heads * shape.head_size;
@@ -376,8 +411,9 @@ LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& sha
     const double width_of_rank = tokens * double(shape.ffn) / slice.tensor;
     add(column_parallel_linear(slice, kMlpIn, shape.hidden, mlp_in));
     add_bias("mlp_in.bias_gradient", tokens * double(mlp_in) / slice.tensor);
-    add(shape.gated ? swiglu(slice, "swiglu", width_of_rank)
-                    : activation_function(slice, "gelu", width_of_rank));
+    add(shape.gated          ? swiglu(slice, "swiglu", width_of_rank)
+        : shape.squared_relu ? squared_relu(slice, width_of_rank)
+                             : activation_function(slice, "gelu", width_of_rank));
     add(row_parallel_linear(slice, kMlpOut, shape.ffn, shape.hidden));
     add_bias("mlp_out.bias_gradient", slice.local_elements());
   }

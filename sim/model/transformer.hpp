@@ -68,7 +68,8 @@ struct LatentShape {
 
 struct BlockShape {
   std::int64_t hidden = 0, heads = 0, kv_heads = 0, head_size = 0, ffn = 0;
-  bool gated = false;  // SwiGLU (gate and up in one GEMM) instead of GELU
+  bool gated = false;         // SwiGLU (gate and up in one GEMM) instead of GELU
+  bool squared_relu = false;  // instead of GELU
   bool causal = false;
   bool dropout = false;  // after softmax, attention output and MLP output
   bool rotary = false;
@@ -88,6 +89,7 @@ Operation swiglu(const TransformerSlice& slice, std::string_view name, double el
 // parallelism an all-gather of X. Backward: dX is all-reduced (reduce-scattered) beside the weight
 // gradient, and with sequence parallelism X is gathered again beside the input gradient, because
 // only its split form was kept. Split in halves, nothing is left to hide the collectives behind.
+// fp8: the norm in front writes fp8, which is gathered, and transposed for the weight gradient.
 Operation column_parallel_linear(const TransformerSlice& slice, const GemmNames& names,
                                  std::int64_t in, std::int64_t out);
 
@@ -97,7 +99,7 @@ Operation replicated_linear(const TransformerSlice& slice, const GemmNames& name
 
 // Y = X A with A split by rows: the input is split, the output a sum over ranks. Forward:
 // all-reduce (reduce-scatter) of Y. Backward: with sequence parallelism an all-gather of dY; the
-// weight half uses the gathered dY of the input half.
+// weight half uses the gathered dY of the input half. fp8: dY is cast before it is gathered.
 Operation row_parallel_linear(const TransformerSlice& slice, const GemmNames& names,
                               std::int64_t in, std::int64_t out);
 
@@ -142,6 +144,13 @@ Operation residual_add(const TransformerSlice& slice, std::string_view name, boo
 // writes dX.
 Operation activation_function(const TransformerSlice& slice, std::string_view name,
                               double elements);
+
+// (max(0, x))^2 over `elements` of this rank, two operators that nothing fuses: forward ReLU and
+// power 2 e each. Backward power 2 e, product with the exponent 2 e and with dY 3 e, ReLU 3 e.
+// Kept: what ReLU returned. Source: NVIDIA/Megatron-LM megatron/model/transformer.py,
+// `torch.pow(F.relu(x), 2)`, and dgxc-benchmarking nemotron4-15b-synth.yaml,
+// `bias_activation_fusion: false`; PyTorch's derivatives of pow and relu from memory.
+Operation squared_relu(const TransformerSlice& slice, double elements);
 
 // One block; its input and output are hidden states.
 LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& shape,

@@ -22,6 +22,10 @@ double optimizer_state_bytes(OptimizerKind kind, const Precision& precision) {
   return master + (kind == OptimizerKind::Adam ? 8 : 4);
 }
 
+double resident_weight_bytes(DType compute) {
+  return compute == DType::Fp8 ? 2 : bytes_of(compute);
+}
+
 double optimizer_traffic(OptimizerKind kind, const Precision& precision) {
   const double state = kind == OptimizerKind::Adam ? 12 : 8;  // fp32 values read, and written
   const double low = bytes_of(precision.compute) < 4 ? bytes_of(precision.compute) : 0;

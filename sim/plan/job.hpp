@@ -184,6 +184,10 @@ std::vector<int> split_layers(const Model& model, int stages);
 // section 3.1.
 double optimizer_state_bytes(OptimizerKind kind, const Precision& precision);
 
+// Bytes of a weight on a rank that computes with it. Fp8: both ways round (transposition in
+// operation.hpp), as TransformerEngine keeps fp8 parameters; one way is sent.
+double resident_weight_bytes(DType compute);
+
 // Bytes that an update moves per parameter: it reads gradient, master (or weight) and moments and
 // writes the latter back, with the low-precision weight if there is one: 30 for Adam with fp32
 // gradients and bf16 weights, 4 + 3 x 4 read and 3 x 4 + 2 written.

@@ -96,7 +96,7 @@ void ProgramBuilder::set_resident_memory() {
     program_.at_start[std::size_t(kind)] =
         Bytes((divided ? held_ : parameters) * bytes_per_parameter);
   };
-  set(MemoryKind::Weights, weight_bytes_, zero == 3);
+  set(MemoryKind::Weights, resident_weight_bytes(job_.precision.compute), zero == 3);
   set(MemoryKind::Gradients, gradient_bytes_, zero >= 2);
   set(MemoryKind::Optimizer, optimizer_state_bytes(job_.optimizer, job_.precision), zero >= 1);
   if (!own_.has_copies()) return;

@@ -25,7 +25,8 @@ at::Tensor part_of(const at::Tensor& full, const Tensor& tensor, const Job& job,
   if (!tensor.split || t == 1) return full;
   if (tensor.name == "projection.weight" || tensor.name == "mlp_out.weight")
     return full.chunk(t, 1)[std::size_t(rank)];
-  if (tensor.name == "mlp_in.weight" && job.model.family->name == "llama") {
+  if (tensor.name == "mlp_in.weight" && job.model.family->name == "llama" &&
+      job.model.parameters.flag("gated")) {
     const std::vector<at::Tensor> gate_and_up = full.chunk(2, 0);
     return at::cat({gate_and_up[0].chunk(t, 0)[std::size_t(rank)],
                     gate_and_up[1].chunk(t, 0)[std::size_t(rank)]});

@@ -44,6 +44,7 @@ inline std::vector<Job> small_jobs() {
                                        {"tied_embeddings", {0}}})),
            model_of("llama", llama_text),
            model_of("llama", with(llama_text, {{"tied_embeddings", {1}}})),
+           model_of("llama", with(llama_text, {{"gated", {0}}})),
            model_of("bert", with(text, {{"max_sequence", {10}}})),
            model_of("vit", {{"layers", {2}},
                             {"hidden", {16}},

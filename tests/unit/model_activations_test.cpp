@@ -158,6 +158,19 @@ TEST_CASE("Fused kernels of ResNet run ReLU and the shortcut's sum with the batc
   CHECK(bytes_forward(Kernels::Fused) == image * (norms + 256));
 }
 
+TEST_CASE("fp8 halves what linears keep; attention keeps its own output, the gate's halves stay") {
+  // In bf16 (above) 139392 bytes a token. Inputs of the four linears: h, a d, h and f bytes less;
+  // attention's output, so far the projection's input alone: 2 a d more.
+  const Slice slice = {.sequence = 8192, .type = DType::Fp8, .attention = AttentionKernel::Flash};
+  CHECK(activation(llama3_8b(), slice) ==
+        Bytes(8192.0 * (139392 - 4096 - 4096 - 4096 - 14336 + 2 * 4096)));
+  // Unfused attention keeps no output: its backward starts from the scores.
+  const Model model = gpt3_175b();
+  const double sbh = 2048.0 * 12288;
+  CHECK(activation(model, {.sequence = 2048, .type = DType::Fp8}) ==
+        Bytes((34 - 7) * sbh + 5.0 * 96 * 2048 * 2048));
+}
+
 TEST_CASE("In an fp8 job the linears are fp8, attention and logits stay in bf16") {
   const Model model = llama3_8b();
   const int head = int(model.layers.size()) - 1;

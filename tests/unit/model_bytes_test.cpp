@@ -3,16 +3,6 @@
 #include "unit/model_examples.hpp"
 
 namespace windtunnel {
-namespace {
-
-Work work_named(const std::vector<Piece>& pieces, std::string_view name) {
-  for (const Piece& piece : pieces)
-    if (piece.name == name) return std::get<Work>(piece.what);
-  FAIL("no piece " << name);
-  return {};
-}
-
-}  // namespace
 
 TEST_CASE("Norm, residual and attention of a layer with s = 4096, b = 2, h = 4096, a = 32") {
   const Model model = gpt(4096, 1, 32, 51200, 4096);

@@ -1,4 +1,6 @@
 // Traffic of tensor parallelism: what a rank sends with ring collectives.
+#include <algorithm>
+
 #include "catch.hpp"
 #include "unit/model_examples.hpp"
 
@@ -116,6 +118,52 @@ TEST_CASE("The pieces of a layer in order") {
                                       "mlp_in.bias_gradient", "mlp_in.weight_gradient",
                                       "projection.bias_gradient", "projection.weight_gradient",
                                       "qkv.bias_gradient", "qkv.weight_gradient"});
+}
+
+TEST_CASE("fp8: casts and transpositions around the GEMMs, and inputs gathered in fp8") {
+  const Model model = llama3_8b();
+  Slice slice = {.sequence = 8192,
+                 .tensor = 8,
+                 .sequence_parallel = true,
+                 .type = DType::Fp8,
+                 .attention = AttentionKernel::Flash};
+  const LayerWork work = layer_work(model, 1, slice);
+  // The norms write fp8 themselves.
+  CHECK(names_of(work.forward) ==
+        std::vector<std::string_view>{
+            "attention_norm", "gather_input", "qkv", "rotary", "attention", "cast_input",
+            "projection", "sum_output", "attention_residual", "mlp_norm", "gather_input", "mlp_in",
+            "swiglu", "cast_input", "mlp_out", "sum_output", "mlp_residual"});
+  const std::vector<std::string_view> backward = names_of(work.backward);
+  CHECK(std::vector(backward.begin() + 1, backward.begin() + 15) ==
+        std::vector<std::string_view>{"cast_gradient", "gather_gradient", "mlp_out.input_gradient",
+                                      "transpose_gradient", "transpose_input",
+                                      "mlp_out.weight_gradient", "swiglu", "cast_gradient",
+                                      "gather_input", "mlp_in.input_gradient", "transpose_input",
+                                      "sum_gradient", "mlp_in.weight_gradient", "mlp_norm"});
+  CHECK(names_of(work.backward_weight) ==
+        std::vector<std::string_view>{"transpose_gradient", "transpose_input",
+                                      "mlp_out.weight_gradient", "gather_input", "transpose_input",
+                                      "mlp_in.weight_gradient", "transpose_gradient",
+                                      "transpose_input", "projection.weight_gradient",
+                                      "gather_input", "transpose_input", "qkv.weight_gradient"});
+  // Elements of the hidden state n = s h. Forward: 2 gathers of n, 2 scatters of 2 n bytes;
+  // backward 4 gathers of n (2 of dY, 2 again of inputs) and 2 scatters of 2 n.
+  const double n = 8192.0 * 4096;
+  CHECK(sums_of(work.forward, 8).sent == Bytes(7.0 / 8 * (2 * n + 2 * 2 * n)));
+  CHECK(sums_of(work.backward, 8).sent == Bytes(7.0 / 8 * (4 * n + 2 * 2 * n)));
+  // Bytes an element: cast 2 + 1, both ways 2 + 1 + 1, transposition 1 + 1; f = 14336.
+  CHECK(work_named(work.forward, "cast_input").bytes == Bytes(3 * n / 8));
+  CHECK(work_named(work.backward, "cast_gradient").bytes == Bytes(3 * n / 8));
+  CHECK(work_named(work.backward, "transpose_gradient").bytes == Bytes(2 * n));
+  slice.sequence_parallel = false;
+  const LayerWork whole = layer_work(model, 1, slice);
+  CHECK(sums_of(whole.forward, 8).sent == Bytes(7.0 / 8 * 2 * 2 * 2 * n));  // 2 all-reduces, bf16
+  CHECK(work_named(whole.forward, "cast_input").bytes == Bytes(4 * n / 8));
+  CHECK(work_named(whole.backward, "cast_gradient").bytes == Bytes(4 * n));
+  const std::vector<std::string_view> names = names_of(whole.backward);
+  CHECK(std::count(names.begin(), names.end(), "transpose_gradient") == 0);
+  CHECK(std::count(names.begin(), names.end(), "transpose_input") == 2);  // what the norms wrote
 }
 
 TEST_CASE("Embedding and head, t = 8") {

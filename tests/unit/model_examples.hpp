@@ -179,4 +179,11 @@ inline std::pair<Flops, Flops> counted_flops(const Model& model, const Slice& sl
   return {forward, backward};
 }
 
+inline Work work_named(const std::vector<Piece>& pieces, std::string_view name) {
+  for (const Piece& piece : pieces)
+    if (piece.name == name) return std::get<Work>(piece.what);
+  FAIL("no piece " << name);
+  return {};
+}
+
 }  // namespace windtunnel

@@ -23,12 +23,6 @@ std::vector<Exchange> exchanges_of(const std::vector<Piece>& pieces) {
   return list;
 }
 
-Work work_named(const std::vector<Piece>& pieces, std::string_view name) {
-  for (const Piece& piece : pieces)
-    if (piece.name == name) return std::get<Work>(piece.what);
-  SIM_CHECK(false, std::string(name));
-}
-
 }  // namespace
 
 TEST_CASE("Mixtures of experts have the published parameters") {

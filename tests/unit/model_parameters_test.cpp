@@ -38,6 +38,21 @@ TEST_CASE("Llama parameter counts") {
   CHECK(llama(16384, 126, 53248, 128, 8, 128256).parameter_count() == 405853388800);
 }
 
+TEST_CASE("Nemotron-4's MLP has no gate: 2 h f weights, and a ReLU and a square") {
+  const Values values = {{"hidden", {6144}}, {"layers", {32}},    {"ffn", {24576}}, {"heads", {48}},
+                         {"kv_heads", {8}},  {"vocab", {256000}}, {"gated", {0}}};
+  const Model model = model_of("llama", values);
+  // 2 x 256000 x 6144 + 32 x (6144 x (6144 + 2048) + 6144^2 + 2 x 6144 x 24576 + 2 x 6144) + 6144,
+  // 15.6e9 as published (arXiv:2402.16819).
+  CHECK(model.parameter_count() == 15628376064);
+  const Slice slice = {.sequence = 4096, .attention = AttentionKernel::Flash};
+  const LayerWork work = layer_work(model, 1, slice);
+  const double width = 2.0 * 4096 * 24576;  // bytes
+  CHECK(work_named(work.forward, "squared_relu").bytes == Bytes(4 * width));
+  CHECK(work_named(work.backward, "squared_relu").bytes == Bytes(10 * width));
+  CHECK(work_named(work.forward, "mlp_in").n == 24576);
+}
+
 TEST_CASE("BERT parameter counts") {
   // (V + 512 + 2) h + 2 h + l (12 h^2 + 13 h) + h^2 + h.
   CHECK(bert(768, 12, 0).parameter_count() == 109482240);
@@ -90,6 +105,11 @@ TEST_CASE("Dimensions that do not fit are refused with the reason") {
   CHECK(grouped->limits(
             parameters_of(*grouped, {{"hidden", {4096}}, {"heads", {32}}, {"kv_heads", {5}}})) ==
         "heads 32 is not a multiple of kv_heads 5");
+  CHECK(grouped->limits(parameters_of(*grouped, {{"hidden", {4096}},
+                                                 {"heads", {32}},
+                                                 {"experts", {8}},
+                                                 {"experts_per_token", {2}},
+                                                 {"gated", {0}}})) == "experts have a gate");
   const ModelFamily* bottlenecks = find_model_family("resnet");
   CHECK(bottlenecks->limits(parameters_of(*bottlenecks, {})) == "blocks is empty");
   CHECK(bottlenecks->limits(parameters_of(*bottlenecks, {{"blocks", {1}}, {"width", {5000}}})) ==

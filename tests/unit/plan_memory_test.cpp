@@ -82,10 +82,12 @@ TEST_CASE("memory: states with other number types and optimizers, bytes a parame
   const Precision megatron = {DType::Bf16, DType::Fp32}, full = {DType::Fp32, DType::Fp32};
   CHECK(per_parameter(0, megatron, OptimizerKind::Adam) == 18);   // 2 + 4 + 12
   CHECK(per_parameter(1, megatron, OptimizerKind::Adam) == 7.5);  // 6 + 12/N
-  CHECK(per_parameter(0, full, OptimizerKind::Adam) == 16);       // 4 + 4 + 8: no master copy
-  CHECK(per_parameter(1, full, OptimizerKind::Adam) == 9);        // 8 + 8/N
-  CHECK(per_parameter(0, full, OptimizerKind::Sgd) == 12);        // 4 + 4 + 4 momentum
-  CHECK(per_parameter(0, {}, OptimizerKind::Sgd) == 12);          // 2 + 2 + 4 master + 4
+  // An fp8 weight and its transpose, a bf16 gradient.
+  CHECK(per_parameter(0, {DType::Fp8, DType::Bf16}, OptimizerKind::Adam) == 16);  // 2 + 2 + 12
+  CHECK(per_parameter(0, full, OptimizerKind::Adam) == 16);  // 4 + 4 + 8: no master copy
+  CHECK(per_parameter(1, full, OptimizerKind::Adam) == 9);   // 8 + 8/N
+  CHECK(per_parameter(0, full, OptimizerKind::Sgd) == 12);   // 4 + 4 + 4 momentum
+  CHECK(per_parameter(0, {}, OptimizerKind::Sgd) == 12);     // 2 + 2 + 4 master + 4
   CHECK(per_parameter(0, {}, OptimizerKind::None) == 4);
 }
 
