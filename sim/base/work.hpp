@@ -33,6 +33,11 @@ struct Work {
   int kernels = 1;        // launches that this work stands for
   double efficiency = 1;  // of its FLOPs, relative to the kernel that the device's curve is of
   bool is_cudnn = false;  // attention by cuDNN, whose speed the device knows
+  // Of a matmul: C is a weight gradient, which a framework may add to those of earlier
+  // micro-batches. `sums` is then what reading them and writing the sum moves beyond the C that
+  // `bytes` has.
+  bool is_weight_gradient = false;
+  Bytes sums{};
   Seconds duration{};
   std::optional<DType> format{};  // where it is not the job's: attention and logits of an fp8 job
 };

@@ -60,7 +60,9 @@ Operation grouped_linear(const TransformerSlice& slice, const ExpertShape& shape
   };
   op.forward = {gemms(names.forward, rows, out, in)};
   op.backward_input = {gemms(names.input_gradient, rows, in, out)};
-  op.backward_weight = {gemms(names.weight_gradient, out, in, rows)};
+  Piece weight_gradient = gemms(names.weight_gradient, out, in, rows);
+  std::get<Work>(weight_gradient.what).is_weight_gradient = true;
+  op.backward_weight = {weight_gradient};
   const double inputs = routing.rows * double(in), outputs = routing.rows * double(out);
   if (slice.type == DType::Fp8) {
     op.forward.insert(op.forward.begin(), conversion_both_ways("cast_rows", inputs));

@@ -41,7 +41,9 @@ Piece transposition(std::string_view name, double elements) {
 Operation linear_operation(const GemmNames& names, std::int64_t rows, std::int64_t in,
                            std::int64_t out, DType type, bool has_input_gradient) {
   const Piece input_gradient = {names.input_gradient, matmul(rows, in, out, type)};
-  const Piece weight_gradient = {names.weight_gradient, matmul(out, in, rows, type)};
+  Work into_weight = matmul(out, in, rows, type);
+  into_weight.is_weight_gradient = true;
+  const Piece weight_gradient = {names.weight_gradient, into_weight};
   Operation op;
   op.forward = {{names.forward, matmul(rows, out, in, type)}};
   if (has_input_gradient) op.backward_input = {input_gradient};
@@ -87,6 +89,7 @@ Operation convolution_operation(const GemmNames& names, const Convolution& shape
   op.forward = {{names.forward, as_gemm(points, to, from * kernel)}};
   if (has_input_gradient)
     op.backward_input = {{names.input_gradient, as_gemm(points, from, to * kernel)}};
+  work.is_weight_gradient = true;
   op.backward_weight = {{names.weight_gradient, as_gemm(to, from * kernel, points)}};
   op.backward = op.backward_input;
   append(op.backward, op.backward_weight);

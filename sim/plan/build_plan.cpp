@@ -42,14 +42,26 @@ std::vector<LayerRange> layer_ranges(const std::vector<int>& layers_per_stage) {
   return ranges;
 }
 
-// A kernel for each tensor that reads the new gradient and the sum and writes the sum. Autograd
-// keeps the first gradient of a tensor as it is, unless sums are of another type; ZeRO-3 adds up
-// shards.
+// The GEMM reads the sum and writes it in place of its gradient.
+void sum_in_gemms(const Precision& precision, std::vector<Piece>& pieces) {
+  const double each = 2 * bytes_of(precision.gradients) - bytes_of(precision.compute);
+  for (Piece& piece : pieces)
+    if (auto* gemm = std::get_if<Work>(&piece.what); gemm && gemm->is_weight_gradient)
+      gemm->sums = Bytes(each * double(gemm->batch) * double(gemm->m) * double(gemm->n));
+}
+
+// Fused: in the GEMMs. Separate: a kernel for each tensor that reads the new gradient and the sum
+// and writes the sum. Autograd keeps the first gradient of a tensor as it is, unless sums are of
+// another type; ZeRO-3 adds up shards.
 void add_accumulation(const Job& job, const Layer& layer, LayerWork& work) {
   const Precision& precision = job.precision;
   const bool adds = job.micro_batches() > 1 || precision.gradients != precision.compute;
-  if (job.accumulation == GradientAccumulation::Fused || !adds || job.parallel.zero_stage == 3)
+  if (!adds || job.parallel.zero_stage == 3) return;
+  if (job.accumulation == GradientAccumulation::Fused) {
+    sum_in_gemms(precision, work.backward);
+    sum_in_gemms(precision, work.backward_weight);
     return;
+  }
   const double each = bytes_of(precision.compute) + 2 * bytes_of(precision.gradients);
   Work sum = elementwise(Bytes(
       each * double(layer.parameters_per_rank(job.parallel.tensor, job.parallel.expert_ranks()))));
