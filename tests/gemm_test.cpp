@@ -103,7 +103,7 @@ TEST_CASE("GEMMs that add to a sum are slower by what that moves", "[gemm]") {
     }
   }
   CHECK(pairs == 25);
-  CHECK(error / pairs < 0.02);  // without it 4.4 %
+  CHECK(error / pairs < 0.015);  // without it 5.2 %
 }
 
 }  // namespace windtunnel
