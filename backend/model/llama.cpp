@@ -15,8 +15,8 @@ std::unique_ptr<LayerModule> make(const LayerArguments& arguments) {
     case LayerKind::Block: {
       BlockOptions options = {.shape = block_sizes(parameters), .epsilon = kEpsilon};
       options.shape.causal = options.shape.rotary = true;
-      options.shape.gated = parameters.flag("gated");
-      options.shape.squared_relu = !options.shape.gated;
+      options.shape.activation =
+          parameters.flag("gated") ? MlpActivation::SwiGlu : MlpActivation::SquaredRelu;
       options.shape.biased = false;
       return make_block(arguments, options);
     }

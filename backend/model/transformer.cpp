@@ -31,7 +31,7 @@ class TransformerBlock : public LayerModule {
     projection_ = draws.normal({shape_.hidden, width}, Split::Second);
     projection_bias_ = bias(shape_.hidden, Split::None);
     (shape_.post_norm ? attention_norm_ : mlp_norm_) = norm();
-    const int stacks = shape_.gated ? 2 : 1;  // gate over up
+    const int stacks = shape_.is_gated() ? 2 : 1;  // gate over up
     mlp_in_ = draws.stacked(stacks, shape_.ffn, shape_.hidden);
     mlp_in_bias_ = bias(stacks * shape_.ffn, Split::First);
     mlp_out_ = draws.normal({shape_.hidden, shape_.ffn}, Split::Second);
@@ -69,12 +69,21 @@ class TransformerBlock : public LayerModule {
                                projection_, projection_bias_, context_);
   }
 
+  at::Tensor activated(const at::Tensor& x) const {
+    switch (shape_.activation) {
+      case MlpActivation::Gelu:
+        return tanh_gelu(x);
+      case MlpActivation::SwiGlu:
+        return swiglu(x);
+      case MlpActivation::SquaredRelu:
+        return at::pow(at::relu(x), 2);
+    }
+    SIM_CHECK(false, "an activation of no kind");
+  }
+
   at::Tensor mlp(const at::Tensor& x) {
     const at::Tensor inner = column_parallel_linear(x, mlp_in_, mlp_in_bias_, context_);
-    const at::Tensor active = shape_.gated          ? swiglu(inner)
-                              : shape_.squared_relu ? at::pow(at::relu(inner), 2)
-                                                    : tanh_gelu(inner);
-    return row_parallel_linear(active, mlp_out_, mlp_out_bias_, context_);
+    return row_parallel_linear(activated(inner), mlp_out_, mlp_out_bias_, context_);
   }
 
   LayerContext& context_;

@@ -1,11 +1,15 @@
 // Decoders of the Llama kind: grouped-query attention, SwiGLU or a squared ReLU (Nemotron-4),
 // RMSNorm, rotary positions, no biases, no dropout. Projections of one input are one GEMM and one
-// tensor (Q with K and V, gate with up), as in Megatron-LM. Parameters: l (h a d + 2 h g d + a d h
-// + 3 h f + 2 h) + h + 2 V h, or + V h with a tied head; 2 h f in place of 3 without a gate. With
-// `experts` (Mixtral, Qwen3 MoE) blocks have a mixture of them in place of the MLP: 3 h f is then 3
-// h f_e E + h E + 3 h f_s. The first `dense_layers` keep their MLP, and of the others all but every
-// `expert_interval`-th. With `kv_rank` (DeepSeek-V3) attention is latent: `head_size` is then that
-// of queries and keys, `rope_size` of it with positions.
+// tensor (Q with K and V, gate with up), as in Megatron-LM.
+// Parameters: l (h a d + 2 h g d + a d h + 3 h f + 2 h) + h + 2 V h, or + V h with a tied head, and
+// 2 h f in place of 3 h f without a gate.
+//
+// With `experts` (Mixtral, Qwen3 MoE) blocks have a mixture of them in place of the MLP: 3 h f is
+// then 3 h f_e E + h E + 3 h f_s. The first `dense_layers` keep their MLP, and of the others all
+// but every `expert_interval`-th.
+//
+// With `kv_rank` (DeepSeek-V3) attention is latent: `head_size` is then that of queries and keys,
+// `rope_size` of it with positions.
 #include "model/families.hpp"
 #include "model/moe.hpp"
 #include "model/transformer.hpp"
@@ -57,8 +61,7 @@ BlockShape block_shape(const Parameters& parameters, int block) {
   shape.kv_heads = count_or(parameters, "kv_heads", shape.heads);
   shape.head_size = count_or(parameters, "head_size", shape.hidden / shape.heads);
   shape.ffn = parameters.count("ffn");
-  shape.gated = parameters.flag("gated");
-  shape.squared_relu = !shape.gated;
+  shape.activation = parameters.flag("gated") ? MlpActivation::SwiGlu : MlpActivation::SquaredRelu;
   shape.causal = true;
   shape.rotary = true;
   shape.biased = false;

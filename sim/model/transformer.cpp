@@ -1,5 +1,6 @@
 #include "model/transformer.hpp"
 
+#include <initializer_list>
 #include <utility>
 
 #include "model/context_parallel.hpp"
@@ -178,6 +179,14 @@ Operation bias_gradient(std::string_view name, double elements, double element) 
   return op;
 }
 
+using Pieces = std::vector<Piece>;
+
+Pieces joined(std::initializer_list<Pieces> parts) {
+  Pieces all;
+  for (const Pieces& part : parts) all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+
 }  // namespace
 
 TransformerSlice::TransformerSlice(const Slice& slice, std::int64_t sequence_length,
@@ -213,36 +222,27 @@ Operation column_parallel_linear(const TransformerSlice& slice, const GemmNames&
   op.backward_flops = slice.tensor * op.backward_flops;
   const double inputs = double(slice.tokens) * double(in);
   const Bytes input(slice.element * inputs), operand(bytes_of(slice.type) * inputs);
-  const Piece dgrad = op.backward_input.back(), wgrad = op.backward_weight.back();
+  const Pieces forward = {op.forward.back()};  // alone: the norm in front writes fp8
+  const Pieces dgrad = {op.backward_input.back()}, wgrad = {op.backward_weight.back()};
   const auto gather = [&](bool overlaps_next) {
-    return collective("gather_input", CollectiveKind::AllGather, operand, overlaps_next);
+    if (!slice.splits_sequence) return Pieces{};
+    return Pieces{collective("gather_input", CollectiveKind::AllGather, operand, overlaps_next)};
   };
   const auto sum = [&](bool overlaps_next) {
-    return slice.splits_sequence
-               ? collective("sum_gradient", CollectiveKind::ReduceScatter, input, overlaps_next)
-               : collective("sum_gradient", CollectiveKind::AllReduce, input, overlaps_next);
+    if (slice.tensor == 1) return Pieces{};
+    const CollectiveKind kind =
+        slice.splits_sequence ? CollectiveKind::ReduceScatter : CollectiveKind::AllReduce;
+    return Pieces{collective("sum_gradient", kind, input, overlaps_next)};
   };
-  const bool casts = slice.type == DType::Fp8;
-  if (casts) op.forward.erase(op.forward.begin());  // the norm in front writes fp8
-  op.backward.clear();
-  op.backward_weight.clear();
-  if (casts) op.backward.push_back(op.backward_input.front());
-  if (slice.splits_sequence) {
-    op.forward.insert(op.forward.begin(), gather(false));
-    op.backward.push_back(gather(true));
-    op.backward_weight.push_back(gather(false));
+  Pieces cast, transposed;
+  if (slice.type == DType::Fp8) {
+    cast = {op.backward_input.front()};
+    transposed = {transposition("transpose_input", inputs)};
   }
-  op.backward.push_back(dgrad);
-  if (casts) {
-    op.backward.push_back(transposition("transpose_input", inputs));
-    op.backward_weight.push_back(transposition("transpose_input", inputs));
-  }
-  if (slice.tensor > 1) {
-    op.backward.push_back(sum(true));
-    op.backward_input.push_back(sum(false));
-  }
-  op.backward.push_back(wgrad);
-  op.backward_weight.push_back(wgrad);
+  op.forward = joined({gather(false), forward});
+  op.backward = joined({cast, gather(true), dgrad, transposed, sum(true), wgrad});
+  op.backward_input = joined({cast, dgrad, sum(false)});
+  op.backward_weight = joined({gather(false), transposed, wgrad});
   if (slice.splits_sequence && !slice.software->keeps_gathered_inputs) {
     op.held += op.saved / slice.tensor - op.saved;
     op.saved = op.saved / slice.tensor;
@@ -273,19 +273,21 @@ Operation row_parallel_linear(const TransformerSlice& slice, const GemmNames& na
     op.forward.push_back(collective("sum_output", CollectiveKind::AllReduce, output));
     return op;
   }
-  const Piece gather = collective("gather_gradient", CollectiveKind::AllGather, operand);
+  const Pieces forward = {op.forward.back()};
+  const Pieces dgrad = {op.backward_input.back()}, wgrad = {op.backward_weight.back()};
+  const Pieces sum = {collective("sum_output", CollectiveKind::ReduceScatter, output)};
+  const Pieces gather = {collective("gather_gradient", CollectiveKind::AllGather, operand)};
+  Pieces cast_input, cast_gradient, transposed;
   if (slice.type == DType::Fp8) {
-    op.forward.front() = conversion("cast_input", inputs);
-    op.backward_input.front() = conversion("cast_gradient", outputs / slice.tensor);
-    op.backward_input.insert(op.backward_input.begin() + 1, gather);
-    op.backward_weight = {transposition("transpose_gradient", outputs),
-                          transposition("transpose_input", inputs), op.backward_weight.front()};
-  } else {
-    op.backward_input.insert(op.backward_input.begin(), gather);
+    cast_input = {conversion("cast_input", inputs)};
+    cast_gradient = {conversion("cast_gradient", outputs / slice.tensor)};
+    transposed = {transposition("transpose_gradient", outputs),
+                  transposition("transpose_input", inputs)};
   }
-  op.forward.push_back(collective("sum_output", CollectiveKind::ReduceScatter, output));
-  op.backward = op.backward_input;
-  op.backward.insert(op.backward.end(), op.backward_weight.begin(), op.backward_weight.end());
+  op.forward = joined({cast_input, forward, sum});
+  op.backward_input = joined({cast_gradient, gather, dgrad});
+  op.backward_weight = joined({transposed, wgrad});
+  op.backward = joined({op.backward_input, op.backward_weight});
   return op;
 }
 
@@ -407,13 +409,21 @@ LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& sha
   if (shape.moe.experts > 0) {
     for (Operation& op : expert_operations(slice, shape.moe)) add(std::move(op));
   } else {
-    const std::int64_t mlp_in = (shape.gated ? 2 : 1) * shape.ffn;
+    const std::int64_t mlp_in = (shape.is_gated() ? 2 : 1) * shape.ffn;
     const double width_of_rank = tokens * double(shape.ffn) / slice.tensor;
     add(column_parallel_linear(slice, kMlpIn, shape.hidden, mlp_in));
     add_bias("mlp_in.bias_gradient", tokens * double(mlp_in) / slice.tensor);
-    add(shape.gated          ? swiglu(slice, "swiglu", width_of_rank)
-        : shape.squared_relu ? squared_relu(slice, width_of_rank)
-                             : activation_function(slice, "gelu", width_of_rank));
+    switch (shape.activation) {
+      case MlpActivation::Gelu:
+        add(activation_function(slice, "gelu", width_of_rank));
+        break;
+      case MlpActivation::SwiGlu:
+        add(swiglu(slice, "swiglu", width_of_rank));
+        break;
+      case MlpActivation::SquaredRelu:
+        add(squared_relu(slice, width_of_rank));
+        break;
+    }
     add(row_parallel_linear(slice, kMlpOut, shape.ffn, shape.hidden));
     add_bias("mlp_out.bias_gradient", slice.local_elements());
   }
@@ -427,7 +437,7 @@ LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& sha
 std::vector<Tensor> transformer_block_tensors(const BlockShape& shape) {
   const std::int64_t width = shape.heads * shape.head_size;
   const std::int64_t qkv = width + 2 * shape.kv_heads * shape.head_size;
-  const std::int64_t mlp_in = (shape.gated ? 2 : 1) * shape.ffn;
+  const std::int64_t mlp_in = (shape.is_gated() ? 2 : 1) * shape.ffn;
   std::vector<Tensor> tensors;
   // The bias of a row-parallel linear is added after the sum over ranks: every rank has all of it.
   const auto add = [&](const std::string& name, std::int64_t weight, std::int64_t bias, bool split,

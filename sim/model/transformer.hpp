@@ -66,10 +66,12 @@ struct LatentShape {
   std::int64_t value = 0;       // features of a head's values
 };
 
+// Between the linears of an MLP. SwiGLU has a gate: gate and up in one GEMM.
+enum class MlpActivation { Gelu, SwiGlu, SquaredRelu };
+
 struct BlockShape {
   std::int64_t hidden = 0, heads = 0, kv_heads = 0, head_size = 0, ffn = 0;
-  bool gated = false;         // SwiGLU (gate and up in one GEMM) instead of GELU
-  bool squared_relu = false;  // instead of GELU
+  MlpActivation activation = MlpActivation::Gelu;
   bool causal = false;
   bool dropout = false;  // after softmax, attention output and MLP output
   bool rotary = false;
@@ -79,6 +81,7 @@ struct BlockShape {
   ExpertShape moe;         // gated, without biases
   LatentShape latent;      // head_size is then that of queries and keys
 
+  bool is_gated() const { return activation == MlpActivation::SwiGlu; }
   std::int64_t value_size() const { return latent.kv_rank > 0 ? latent.value : head_size; }
 };
 
