@@ -34,9 +34,9 @@ double ceil_div(double a, double b) {
 }
 
 // Parts of a split k each write fp32 sums that one more pass reads.
-Seconds split_time(const GpuSpec& gpu, const Work& work, int split) {
+Seconds split_time(const GpuSpec& gpu, const Work& work, double batch, int split) {
   if (split == 1) return Seconds(0);
-  const double sums = double(work.batch) * double(work.m) * double(work.n) * split;
+  const double sums = batch * double(work.m) * double(work.n) * split;
   return Bytes(2 * bytes_of(DType::Fp32) * sums) / gpu.memory_bandwidth;
 }
 
@@ -61,6 +61,7 @@ FlopRate sixteen_bit_peak(const GpuSpec& gpu, FlopRate otherwise) {
   return otherwise;
 }
 
+// Kernels run one after another, each with its part of the batch.
 Seconds tiled_time(const GpuSpec& gpu, const Work& work, DType type) {
   constexpr std::array<int, 6> kSplits = {1, 2, 4, 8, 16, 32};
   constexpr double kShallowest = 256;  // a part of k is at least so deep
@@ -70,6 +71,7 @@ Seconds tiled_time(const GpuSpec& gpu, const Work& work, DType type) {
   // meanwhile.
   const double fill = gemm.fill * (peak / sixteen_bit_peak(gpu, peak));
   const FlopRate each = peak / gemm.processors * type_efficiency(gemm, work, type);
+  const double batch = double(work.batch) / work.kernels;
   std::optional<Seconds> best;
   for (const GemmTiles::Tile& tile : gemm.tiles)
     for (const auto& [m, n] : {std::pair(tile.m, tile.n), std::pair(tile.n, tile.m)})
@@ -77,15 +79,15 @@ Seconds tiled_time(const GpuSpec& gpu, const Work& work, DType type) {
         const double depth = ceil_div(double(work.k), split);
         if (split > 1 && depth < kShallowest) break;
         const double tiles =
-            ceil_div(double(work.m), m) * ceil_div(double(work.n), n) * double(work.batch) * split;
+            ceil_div(double(work.m), m) * ceil_div(double(work.n), n) * batch * split;
         const Flops wave(2.0 * m * n * (depth + fill));
         const Seconds time = gemm.latency +
                              ceil_div(tiles, gemm.processors) * (wave / (each * tile.efficiency)) +
-                             split_time(gpu, work, split);
+                             split_time(gpu, work, batch, split);
         best = best ? std::min(*best, time) : time;
       }
   const double sustained = type == DType::Fp8 ? gemm.sustained_fp8 : gemm.sustained;
-  return std::max(*best, work.flops / (peak * (sustained * clock_under_limit(gpu))));
+  return std::max(work.kernels * *best, work.flops / (peak * (sustained * clock_under_limit(gpu))));
 }
 
 Seconds compute_time(const GpuSpec& gpu, const Work& work, DType type) {
