@@ -23,7 +23,7 @@ RULES = HERE / "systems.yaml"
 # Rules that share the number, parameter, bounds in us, tables. A process needs a few microseconds to issue
 # a kernel from C++, and tens with Python modules around it. Collectives go through c10d everywhere.
 DEEPSPEED, MEGATRON = ["vTrain", "Megatron-DeepSpeed, DeepSpeed"], ["sail-sg", "Aleph Alpha", "Megatron]"]
-FSDP = ["torchtitan", "llm-foundry"]
+FSDP = ["torchtitan", "fms-fsdp", "llm-foundry"]
 PYTORCH = ["PyTorch/LanguageModeling/BERT", "DeepLearningExamples", "InternEvo", "Colossal", '"*"']
 PARAMETERS = [
     (DEEPSPEED, "kernel", 5, 120, ["12", "13", "17"]),

@@ -71,7 +71,6 @@ class LayeredWork : public RealWork {
     context_.tensor = groups.tensor();
     context_.sequence_parallel = job.parallel.sequence_parallel;
     context_.attention = job.attention;
-    context_.selective_recompute = job.recompute == Recompute::Selective;
     context_.beside = run_beside;
     int first = 0;
     for (const int count : job.layers_per_stage) {
@@ -222,11 +221,12 @@ class LayeredWork : public RealWork {
   }
 
   bool recomputes(int layer) const {
-    return job_.recompute == Recompute::Full &&
+    return job_.recompute == Recompute::Full && job_.recomputes(layer) &&
            job_.model.layers[std::size_t(layer)].kind == LayerKind::Block;
   }
 
   at::Tensor run_layer(int layer, const at::Tensor& input, int micro_batch) {
+    context_.selective_recompute = job_.recompute == Recompute::Selective && job_.recomputes(layer);
     return layers_.at(layer)->forward(input, batch(micro_batch));
   }
 

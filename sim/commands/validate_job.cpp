@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <filesystem>
 #include <numeric>
 
@@ -47,6 +48,8 @@ class Mapping {
   std::string parallel_of_layers();
   std::string precision();
   std::string execution();
+  std::string recomputation();
+  double share_by_utilization() const;
 
   // The rule for the cell; refuses the row if the rule gives a reason.
   const Rule& rule(std::string_view section, const std::string& cell);
@@ -378,8 +381,10 @@ std::string Mapping::execution() {
   }
   const Rule& core = rule("attention", attention);
   std::string kernel = core["attention"];
-  if (contains(attention, "fused attention") && !(*framework_)["fused_attention"].empty())
-    kernel = (*framework_)["fused_attention"];
+  const bool is_fused_somehow = attention == "yes" || contains(attention, "fused attention");
+  if (const std::string usual = (*framework_)["fused_attention"];
+      is_fused_somehow && !usual.empty())
+    kernel = usual;
   text += fmt::format("attention: {}\n", kernel);
   const std::string kernels = core["kernels"].empty() ? (*framework_)["kernels"] : core["kernels"];
   if (!kernels.empty()) text += fmt::format("kernels: {}\n", kernels);
@@ -388,20 +393,40 @@ std::string Mapping::execution() {
     if (const std::string value = (*framework_)[key]; !value.empty())
       text += fmt::format("{}: {}\n", key, value);
   if (is_images_) text += "optimizer: sgd\ngradient_clipping: false\n";
-  std::string recompute = rule("recompute", row_.text("recompute"))["recompute"];
+  return text + recomputation();
+}
+
+// What recomputes; where only a part of the blocks does, how many of a stage.
+std::string Mapping::recomputation() {
+  const Rule& stated = rule("recompute", row_.text("recompute"));
+  std::string recompute = stated["recompute"];
+  double share = stated["share"].empty() ? 1 : std::stod(stated["share"]);
   if (recompute == "selective" && !(*framework_)["selective"].empty())
     recompute = (*framework_)["selective"];
+  if (recompute == "blocks") {
+    share = share_by_utilization();
+    recompute = share > 0 ? "full" : "none";
+  }
   if (const std::string usual = (*framework_)["recompute"];
       recompute == "least" && !usual.empty()) {
     recompute = usual;
     assume("recompute " + usual + " as its recipes");
   }
-  if (recompute == "least")
-    result_.recompute = {"none", "selective", "full"};
-  else
-    result_.recompute = {recompute};
+  result_.recompute = {recompute};
+  if (recompute == "least") result_.recompute = {"none", "selective", "full"};
   if (is_images_) result_.recompute = {"none"};
-  return text;
+  if (share == 0 || share == 1) return "";
+  const long long of_stage = blocks_ / (pipeline_ * chunks_);
+  const long long count = std::max(1LL, std::llround(share * double(of_stage)));
+  assume(fmt::format("{} of {} blocks recompute", count, of_stage));
+  return fmt::format("recompute_layers: {}\n", count);
+}
+
+// Hardware FLOPs count a forward pass more, a third of the model's, where a block recomputes.
+double Mapping::share_by_utilization() const {
+  const auto model = row_.number("mfu_pct"), hardware = row_.number("hfu_pct");
+  if (!model || !hardware) refuse("how many blocks recompute is not stated");
+  return std::clamp(3 * (*hardware / *model - 1), 0.0, 1.0);
 }
 
 MappedRow Mapping::mapped() {

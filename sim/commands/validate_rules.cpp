@@ -40,7 +40,7 @@ const std::array<Section, 12>& known_sections() {
         "mean_length"}},
       {"models", {"family", "model", "extra", "ffn", "images", "virtual_stages"}},
       {"schedules", {"schedule"}},
-      {"recompute", {"recompute"}},
+      {"recompute", {"recompute", "share"}},
       {"attention", {"attention", "kernels"}},
       {"precisions", {"type"}},
       {"flags", {}},
@@ -72,6 +72,7 @@ Rule read_rule(YamlMap map, const Section& section) {
       std::string& types = rule.values["types"] = " ";
       for (const std::string& type : texts(*value)) types += type + " ";
     } else {
+      if (key == "share" && value->ratio() > 1) value->fail("expected at most 1");
       if (key == "ffn" || key == "virtual_stages" || key == "mean_length") value->count();
       rule.values[std::string(key)] = value->text();
     }

@@ -137,6 +137,10 @@ void check_schedule_limits(const YamlMap& map, const Job& job) {
                           job.micro_batches(), why));
 }
 
+bool is_block(const Layer& layer) {
+  return layer.kind == LayerKind::Block;
+}
+
 void resolve_layers(const YamlMap& map, Job& job) {
   const std::int64_t stages = std::int64_t{job.parallel.pipeline} * job.parallel.virtual_stages;
   const auto layers = std::int64_t(job.model.layers.size());
@@ -159,12 +163,25 @@ void resolve_layers(const YamlMap& map, Job& job) {
   job.layers_per_stage = split_layers(job.model, int(stages));
   const auto& split = job.layers_per_stage;
   if (!split.empty() && std::find(split.begin(), split.end(), 0) == split.end()) return;
-  const auto blocks = std::count_if(job.model.layers.begin(), job.model.layers.end(),
-                                    [](const Layer& l) { return l.kind == LayerKind::Block; });
+  const auto blocks = std::count_if(job.model.layers.begin(), job.model.layers.end(), is_block);
   place(map, {"parallel"})
       .fail(fmt::format("{} blocks of the model do not divide into {} stages "
                         "(pipeline x virtual_stages); layers_per_stage can say how",
                         blocks, stages));
+}
+
+void check_recompute_layers(const YamlMap& map, const Job& job) {
+  if (!job.recompute_layers) return;
+  const YamlValue at = place(map, {"recompute_layers"});
+  if (job.recompute == Recompute::None) at.fail("needs a 'recompute' that is not none");
+  auto layer = job.model.layers.begin();
+  std::int64_t most = 0;
+  for (const int count : job.layers_per_stage) {
+    most = std::max(most, std::int64_t(std::count_if(layer, layer + count, is_block)));
+    layer += count;
+  }
+  if (*job.recompute_layers > most)
+    at.fail(fmt::format("more than the {} blocks of a stage", most));
 }
 
 void check_data(const YamlMap& map, const Job& job) {
@@ -237,6 +254,7 @@ void check_job(const YamlMap& map, Job& job) {
   check_batch(map, job);
   check_schedule_limits(map, job);
   resolve_layers(map, job);
+  check_recompute_layers(map, job);
   check_context(map, job);
   check_experts(map, job);
   check_slice(map, job);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 
 #include "config/job_checks.hpp"
 #include "config/loaders.hpp"
@@ -138,6 +139,8 @@ Host read_host(YamlMap map) {
 void read_execution(YamlMap& map, Job& job) {
   if (const auto value = map.find("recompute"))
     job.recompute = value->one_of<Recompute>(kRecomputeNames);
+  if (const auto value = map.find("recompute_layers"))
+    job.recompute_layers = int(value->integer(1, std::numeric_limits<int>::max()));
   if (const auto value = map.find("attention"))
     job.attention = value->one_of<AttentionKernel>(kAttentionKernelNames);
   // A synthetic model stands for no software.

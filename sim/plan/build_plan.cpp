@@ -85,7 +85,7 @@ Plan build_plan(const Job& job) {
   PlanContext context{job, plan, {}, layer_ranges(job.layers_per_stage)};
   for (int layer = 0; layer < int(job.model.layers.size()); ++layer)
     add_accumulation(job, job.model.layers[std::size_t(layer)],
-                     context.works.emplace_back(layer_work(job.model, layer, job.slice())));
+                     context.works.emplace_back(layer_work(job.model, layer, job.slice(layer))));
 
   BlockTable blocks(context.works, plan.blocks);
   for (int pipeline = 0; pipeline < plan.grid.pipeline; ++pipeline)

@@ -16,6 +16,27 @@ std::vector<int> split_layers(const Model& model, int stages) {
   return layers;
 }
 
+bool Job::recomputes(int layer) const {
+  if (recompute == Recompute::None) return false;
+  if (!recompute_layers) return true;
+  int first = 0;  // of the layer's stage
+  for (const int count : layers_per_stage) {
+    if (layer < first + count) break;
+    first += count;
+  }
+  const auto begin = model.layers.begin();
+  const auto before = std::count_if(begin + first, begin + layer, [](const Layer& other) {
+    return other.kind == LayerKind::Block;
+  });
+  return before < *recompute_layers;
+}
+
+Slice Job::slice(int layer) const {
+  Slice of = slice();
+  if (!recomputes(layer)) of.recompute = Recompute::None;
+  return of;
+}
+
 double optimizer_state_bytes(OptimizerKind kind, const Precision& precision) {
   if (kind == OptimizerKind::None) return 0;
   const double master = bytes_of(precision.compute) < 4 ? 4 : 0;

@@ -132,6 +132,9 @@ struct Job {
   // file does not say it (split_layers).
   std::vector<int> layers_per_stage;
   Recompute recompute = Recompute::None;
+  // How many blocks of each virtual stage recompute, its first ones; none: all. Megatron-LM's
+  // recompute_num_layers with the method `block`.
+  std::optional<int> recompute_layers;
   AttentionKernel attention = AttentionKernel::Unfused;
   const Software* software = &bare_software();
   DataParallelOptions data_parallel;
@@ -157,6 +160,10 @@ struct Job {
 
   int micro_batches() const { return batch.global / (batch.micro * parallel.data); }
   int stages() const { return parallel.pipeline * parallel.virtual_stages; }
+  // Whether it would, if it is a block.
+  bool recomputes(int layer) const;
+  Slice slice(int layer) const;
+  // Of the layers that recompute.
   Slice slice() const {
     return {batch.micro,
             batch.sequence,

@@ -65,8 +65,8 @@ std::string shared_text(const Slice& slice) {
 }
 
 // What chooses the kernels but for their sizes.
-std::string kernels_text(const Job& job) {
-  const Slice slice = job.slice();
+std::string kernels_text(const Job& job, int layer) {
+  const Slice slice = job.slice(layer);
   return fmt::format("tensor {}{}, {}, gradients {}, attention {}, recompute {}{}", slice.tensor,
                      slice.sequence_parallel ? " with sequence parallelism" : "",
                      name_of(kDTypeNames, slice.type),
@@ -80,12 +80,12 @@ std::string kernels_text(const Job& job) {
 LayerIdentity layer_identity(const Job& job, int layer) {
   return {model_text(job.model), layer_text(job.model, layer),
           fmt::format("micro-batch {}, sequence {}, {}", job.batch.micro, job.slice().sequence,
-                      kernels_text(job))};
+                      kernels_text(job, layer))};
 }
 
 LayerKin layer_kin(const Job& job, int index) {
   const Layer& layer = job.model.layers[std::size_t(index)];
-  const LayerWork work = layer_work(job.model, index, job.slice());
+  const LayerWork work = layer_work(job.model, index, job.slice(index));
   double flops = 0, bytes = 0;
   for (const Piece& piece : work.forward)
     if (const auto* kernels = std::get_if<Work>(&piece.what)) {
@@ -94,7 +94,7 @@ LayerKin layer_kin(const Job& job, int index) {
     }
   return {fmt::format("{}{} of {} of {} tensors, {}", index == 0 ? "first, " : "",
                       name_of(kLayerKindNames, layer.kind), job.model.family->name,
-                      layer.tensors.size(), kernels_text(job)),
+                      layer.tensors.size(), kernels_text(job, index)),
           flops > 0 ? flops : bytes};
 }
 

@@ -184,6 +184,7 @@ Json inputs_json(const Job& job) {
           {"schedule", job.schedule},
           {"pipeline_transfer", name_text(kPipelineTransferNames, job.pipeline_transfer)},
           {"recompute", name_text(kRecomputeNames, job.recompute)},
+          {"recompute_layers", job.recompute_layers ? Json(*job.recompute_layers) : Json(nullptr)},
           {"attention", name_text(kAttentionKernelNames, job.attention)},
           {"optimizer", name_text(kOptimizerKindNames, job.optimizer)},
           {"fidelity", name_text(kFidelityNames, job.fidelity)},

@@ -94,7 +94,7 @@ struct ModelWork {
 ModelWork work_of_step(const Job& job) {
   ModelWork sum;
   for (int layer = 0; layer < int(job.model.layers.size()); ++layer) {
-    const LayerWork work = layer_work(job.model, layer, job.slice());
+    const LayerWork work = layer_work(job.model, layer, job.slice(layer));
     const Flops flops = work.forward_flops + work.backward_flops;
     Flops again;  // on one of the t x context ranks
     for (const Piece& piece : work.recompute)

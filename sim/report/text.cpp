@@ -102,7 +102,9 @@ std::string title(const Report& report, const Job& job) {
                               job.micro_batches() > 1 ? "es" : "", is_sequence ? samples : images));
   parts.push_back(name_text(kDTypeNames, job.precision.compute));
   if (job.recompute != Recompute::None)
-    parts.push_back(name_text(kRecomputeNames, job.recompute) + " recomputation");
+    parts.push_back(
+        name_text(kRecomputeNames, job.recompute) + " recomputation" +
+        (job.recompute_layers ? fmt::format(" of {} blocks a stage", *job.recompute_layers) : ""));
   return joined(parts) + "\n";
 }
 
