@@ -106,4 +106,40 @@ TEST_CASE("GEMMs that add to a sum are slower by what that moves", "[gemm]") {
   CHECK(error / pairs < 0.015);  // without it 5.2 %
 }
 
+TEST_CASE("GEMMs of experts run one after another", "[gemm]") {
+  std::ifstream file(WINDTUNNEL_SOURCE_DIR "/tests/data/grouped_gemm.csv");
+  REQUIRE(file);
+  double apart = 0, together = 0;
+  int times = 0;
+  for (std::string line; std::getline(file, line);) {
+    char name[32];
+    long experts = 0, rows = 0, out = 0, in = 0;
+    double measured[3] = {0, 0, 0};
+    if (std::sscanf(line.c_str(), "%31[^,],%ld,%ld,%ld,%ld,%lf,%lf,%lf", name, &experts, &rows,
+                    &out, &in, &measured[0], &measured[1], &measured[2]) != 8)
+      continue;
+    const GpuSpec gpu =
+        load_gpu(WINDTUNNEL_SOURCE_DIR "/topologies/gpus/" + std::string(name) + ".yaml");
+    Work works[3] = {matmul(rows, out, in, DType::Bf16, experts),
+                     matmul(rows, in, out, DType::Bf16, experts),
+                     matmul(out, in, rows, DType::Bf16, experts)};
+    works[2].sums = Bytes(2.0 * double(experts) * double(out) * double(in));
+    for (int pass = 0; pass < 3; ++pass) {
+      Work& work = works[pass];
+      const auto error = [&] {
+        const double time = kernel_time(gpu, work, DType::Bf16).value;
+        const double peak = gpu.peak[std::size_t(DType::Bf16)]->value;
+        return std::abs(time / (work.flops.value / (peak * measured[pass])) - 1);
+      };
+      together += error();
+      work.kernels = int(experts);
+      apart += error();
+      ++times;
+    }
+  }
+  CHECK(times == 48);
+  CHECK(apart / times < 0.14);
+  CHECK(together / times > 0.3);
+}
+
 }  // namespace windtunnel

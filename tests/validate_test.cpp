@@ -285,6 +285,31 @@ TEST_CASE("NeMo: no layer is recomputed, attention is cuDNN's from 24.09 on") {
   CHECK(mapped_row(row_named("08_dgxc_benchmarking", "0164"), rules()).recompute.size() == 3);
 }
 
+TEST_CASE("blocks that recompute: a stated part, or what hardware FLOPs count beyond the model's") {
+  const Job second = job_for("05_torchtitan", "0033");  // every second of 32
+  CHECK(second.recompute == Recompute::Full);
+  CHECK(second.recompute_layers == 16);
+  const Job some = job_for("24_frameworks_misc", "0035");  // 69 % HFU, 61 % MFU: 3 x 8 / 61 of 40
+  CHECK(some.recompute == Recompute::Full);
+  CHECK(some.recompute_layers == 16);
+  const Job all = job_for("24_frameworks_misc", "0037");  // 74 and 55 %: more than a forward pass
+  CHECK(all.recompute == Recompute::Full);
+  CHECK_FALSE(all.recompute_layers);
+  CHECK(job_for("24_frameworks_misc", "0034").recompute == Recompute::None);  // 46 and 46 %
+}
+
+TEST_CASE("InternLM: attention that is only said to be fused is FlashAttention 1") {
+  CHECK(job_for("18_internevo", "0001").attention == AttentionKernel::Flash1);
+  CHECK(job_for("20_nanotron", "0001").attention == AttentionKernel::Flash);
+}
+
+TEST_CASE("MegaScale's baseline overlaps nothing") {
+  const Job baseline = job_for("16_papers_large_runs", "0001");
+  CHECK_FALSE(baseline.data_parallel.overlap);
+  CHECK(baseline.pipeline_transfer == PipelineTransfer::Blocking);
+  CHECK(job_for("16_papers_large_runs", "0005").data_parallel.overlap);
+}
+
 TEST_CASE("a pipeline whose transfers the source overlaps has a virtual stage for each layer") {
   const Job job = job_for("03_megatron_lm_repo", "0005");  // 84 layers on 2 stages
   CHECK(job.parallel.virtual_stages == 42);
@@ -474,8 +499,11 @@ TEST_CASE("collectives: rows are predicted, refused with a reason, and fitted on
 TEST_CASE("a rule's numbers are numbers") {
   const TemporaryFolder folder("bad_rules");
   const std::string path = (folder.path / "rules.yaml").string();
-  const auto error = [&](const std::string& rule) {
-    write_text(path, "gpus: []\nfabrics: []\nframeworks:\n  - {match: [x], " + rule + "}\n");
+  const auto error_in = [&](const std::string& section, const std::string& rule) {
+    const bool is_later = section == "recompute";
+    const std::string between = is_later ? "frameworks: []\nmodels: []\nschedules: []\n" : "";
+    write_text(path, "gpus: []\nfabrics: []\n" + between + section + ":\n  - {match: [x], " + rule +
+                         "}\n");
     try {
       load_rules(path);
     } catch (const ConfigError& caught) {
@@ -484,11 +512,16 @@ TEST_CASE("a rule's numbers are numbers") {
     }
     return std::string();
   };
+  const auto error = [&](const std::string& rule) { return error_in("frameworks", rule); };
   // The value follows the 30 columns of `  - {match: [x], mean_length: `.
   CHECK(error("mean_length: many") ==
         ":4:31: error: frameworks[0].mean_length: expected a positive integer, got 'many'");
   CHECK(error("mean_length: 0") ==
         ":4:31: error: frameworks[0].mean_length: expected a positive integer, got '0'");
+  CHECK(error_in("recompute", "share: 1.5") ==
+        ":7:25: error: recompute[0].share: expected at most 1");
+  CHECK(error_in("recompute", "share: half") ==
+        ":7:25: error: recompute[0].share: expected a positive number, got 'half'");
 }
 
 TEST_CASE("collectives: bad tables name file, line and what is wrong") {

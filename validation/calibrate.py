@@ -24,7 +24,7 @@ RULES = HERE / "systems.yaml"
 # a kernel from C++, and tens with Python modules around it. Collectives go through c10d everywhere.
 DEEPSPEED, MEGATRON = ["vTrain", "Megatron-DeepSpeed, DeepSpeed"], ["sail-sg", "Aleph Alpha", "Megatron]"]
 FSDP = ["torchtitan", "fms-fsdp", "llm-foundry"]
-PYTORCH = ["PyTorch/LanguageModeling/BERT", "DeepLearningExamples", "InternEvo", "Colossal", '"*"']
+PYTORCH = ["PyTorch/LanguageModeling/BERT", "NGC PyTorch", "DeepLearningExamples", "InternEvo", "Colossal", '"*"']
 PARAMETERS = [
     (DEEPSPEED, "kernel", 5, 120, ["12", "13", "17"]),
     (DEEPSPEED + MEGATRON + FSDP + PYTORCH, "collective", 5, 400, ["12", "13", "17"]),

@@ -88,6 +88,8 @@ void require_same(const Learned& got, const Learned& expected) {
 const std::vector<Case> kStrategies = {
     {"recompute full", {"gpus=1", "recompute=full"}},
     {"recompute selective", {"gpus=1", "recompute=selective"}},
+    {"recompute one block", {"gpus=1", "recompute=full", "recompute_layers=1"}},
+    {"recompute attention of one block", {"gpus=1", "recompute=selective", "recompute_layers=1"}},
     {"data 2", {"gpus=2", "parallel={data: 2}"}},
     {"data 2, small buckets, no overlap",
      {"gpus=2", "parallel={data: 2}", "data_parallel={bucket: 8 kB, overlap: false}"}},

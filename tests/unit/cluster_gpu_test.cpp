@@ -52,6 +52,18 @@ TEST_CASE("a GEMM takes whole waves of tiles") {
   CHECK(time(1280, 1280, 1000) == Approx(2e-6 + wave));      // 100 tiles
 }
 
+TEST_CASE("GEMMs of several kernels follow one another, each with waves of its own") {
+  GpuSpec gpu = perfect_gpu();
+  gpu.launch_overhead = Seconds(1e-6);
+  gpu.gemm = {.processors = 100, .fill = 24, .latency = Seconds(2e-6), .tiles = {{128, 128, 0.5}}};
+  // 5 x 4 x 5 = 100 tiles are one wave together, and five apart; k is too short to be split.
+  Work work = matmul(640, 512, 500, DType::Bf16, 5);
+  const double wave = 2.0 * 128 * 128 * 524 / (3.12e12 * 0.5);
+  CHECK(kernel_time(gpu, work, DType::Bf16).value == Approx(1e-6 + 2e-6 + wave));
+  work.kernels = 5;
+  CHECK(kernel_time(gpu, work, DType::Bf16).value == Approx(5 * (1e-6 + 2e-6 + wave)));
+}
+
 TEST_CASE("the fill of a wave is a time: fewer steps of k in a slower format") {
   GpuSpec gpu = perfect_gpu();
   gpu.peak[std::size_t(DType::Fp32)] = FlopRate(31.2e12);  // a tenth
