@@ -303,6 +303,11 @@ TEST_CASE("InternLM: attention that is only said to be fused is FlashAttention 1
   CHECK(job_for("20_nanotron", "0001").attention == AttentionKernel::Flash);
 }
 
+TEST_CASE("Pax: XLA's attention keeps the scores, TransformerEngine's does not") {
+  CHECK(job_for("24_frameworks_misc", "0112").attention == AttentionKernel::Unfused);
+  CHECK(job_for("24_frameworks_misc", "0114").attention == AttentionKernel::Cudnn);
+}
+
 TEST_CASE("MegaScale's baseline overlaps nothing") {
   const Job baseline = job_for("16_papers_large_runs", "0001");
   CHECK_FALSE(baseline.data_parallel.overlap);

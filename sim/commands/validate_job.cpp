@@ -68,7 +68,7 @@ class Mapping {
             batch_ = 0;
   long long blocks_ = 0;
   bool is_images_ = false;
-  std::string schedule_, type_;
+  std::string schedule_, type_, attention_;
 };
 
 const Rule& Mapping::rule(std::string_view section, const std::string& cell) {
@@ -359,6 +359,7 @@ std::string Mapping::precision() {
   const std::string stated = row_.text("precision");
   const Rule& found = rule("precisions", stated);
   type_ = found["type"];
+  attention_ = found["attention"];
   if (stated.starts_with("NA") || contains(stated, "assumed") || contains(stated, "not stated"))
     assume("precision " + type_);
   std::string gradients = (*framework_)["gradients"];
@@ -376,7 +377,7 @@ std::string Mapping::execution() {
   if (!schedule_.empty()) text += fmt::format("schedule: {}\n", schedule_);
   std::string attention = row_.text("flash_attn");
   if (attention.empty()) {
-    attention = (*framework_)["attention"];
+    attention = attention_.empty() ? (*framework_)["attention"] : attention_;
     if (!is_images_) assume("attention " + attention);
   }
   const Rule& core = rule("attention", attention);

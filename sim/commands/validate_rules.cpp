@@ -42,7 +42,7 @@ const std::array<Section, 12>& known_sections() {
       {"schedules", {"schedule"}},
       {"recompute", {"recompute", "share"}},
       {"attention", {"attention", "kernels"}},
-      {"precisions", {"type"}},
+      {"precisions", {"type", "attention"}},
       {"flags", {}},
       {"notes", {"attention_flops"}},
       {"memory_tools", {"counts"}},
