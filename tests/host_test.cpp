@@ -77,6 +77,23 @@ TEST_CASE("The host issues collectives in the order of the kernels", "[host]") {
   CHECK(time_of(job) == Approx(host + last_kernel(job, plan)).epsilon(1e-9));
 }
 
+TEST_CASE("The device waits for the pieces of lists as long as the host needs to issue them",
+          "[host]") {
+  const std::string lists = "{data: 2, zero_stage: 3, fsdp: {tensor_lists: true}}";
+  const Job job = small_job(lists, 2, "host: {kernel: 0 s, collective: 5 ms}\n");
+  const Plan plan = build_plan(job);
+  int pieces = 0;
+  for (const Op& op : plan.programs.front().ops)
+    if (op.kind == OpKind::Compute)
+      for (const BlockPiece& piece : plan.blocks[std::size_t(op.block)])
+        if (const Work* work = std::get_if<Work>(&piece.piece.what); work && work->is_awaited)
+          pieces += work->kernels;
+  CHECK(pieces > 50);
+  const double captured = time_of(small_job(lists, 2, ""));
+  CHECK(time_of(job) > pieces * 5e-3);
+  CHECK(time_of(job) < (pieces + issued_by(plan).collectives) * 5e-3 + captured);
+}
+
 TEST_CASE("A host that is always ahead delays the first kernel alone", "[host]") {
   const double captured = time_of(small_job("{}", 1, ""));
   const double eager = time_of(small_job("{}", 1, "host: {kernel: 1 ns, collective: 1 ns}\n"));

@@ -303,6 +303,11 @@ TEST_CASE("InternLM: attention that is only said to be fused is FlashAttention 1
   CHECK(job_for("20_nanotron", "0001").attention == AttentionKernel::Flash);
 }
 
+TEST_CASE("DeepSpeed of 2021 gathers every tensor by a list") {
+  CHECK(job_for("02_megatron_sc21", "0021").parallel.tensor_lists);
+  CHECK_FALSE(job_for("24_frameworks_misc", "0089").parallel.tensor_lists);
+}
+
 TEST_CASE("Pax: XLA's attention keeps the scores, TransformerEngine's does not") {
   CHECK(job_for("24_frameworks_misc", "0112").attention == AttentionKernel::Unfused);
   CHECK(job_for("24_frameworks_misc", "0114").attention == AttentionKernel::Cudnn);

@@ -358,6 +358,8 @@ std::string run_complaint(const Job& job) {
                        name_of(kDTypeNames, job.precision.compute));
   if (job.recompute == Recompute::PerOp)
     return "the backend recomputes whole blocks or attention, not per_op";
+  if (job.parallel.tensor_lists)
+    return "the backend gathers a layer at once: parallel.fsdp.tensor_lists gathers each tensor";
   if (job.parallel.fsdp_version != 0)
     return "the backend's tensors lie in the buffers that it sends: parallel.fsdp.version counts "
            "copies that it does not make";

@@ -38,6 +38,8 @@ struct Work {
   // `bytes` has.
   bool is_weight_gradient = false;
   Bytes sums{};
+  // The process issues the kernels in a loop for which the device waits.
+  bool is_awaited = false;
   Seconds duration{};
   std::optional<DType> format{};  // where it is not the job's: attention and logits of an fp8 job
 };

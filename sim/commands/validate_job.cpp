@@ -350,7 +350,8 @@ std::string Mapping::parallel() {
   const bool keeps_weights = zero == "2";  // SHARD_GRAD_OP
   if (const std::string version = (*framework_)["fsdp"];
       !version.empty() && (keeps_weights || zero == "3"))
-    return text + fmt::format(", zero_stage: 3, fsdp: {{version: {}{}}}}}\n", version,
+    return text + fmt::format(", zero_stage: 3, fsdp: {{{}{}}}}}\n",
+                              version == "lists" ? "tensor_lists: true" : "version: " + version,
                               keeps_weights ? ", reshard_after_forward: false" : "");
   return text + fmt::format(", zero_stage: {}}}\n", zero);
 }

@@ -23,6 +23,11 @@ void read_fsdp(YamlMap map, Parallelism& parallel) {
   if (const auto value = map.find("shard"))
     parallel.shard_ranks = int(value->integer(1, kMostRanks));
   if (const auto value = map.find("version")) parallel.fsdp_version = int(value->integer(1, 2));
+  if (const auto value = map.find("tensor_lists")) {
+    parallel.tensor_lists = value->flag();
+    if (parallel.tensor_lists && parallel.fsdp_version != 0)
+      value->fail("neither version of FSDP has lists");
+  }
   map.finish();
 }
 

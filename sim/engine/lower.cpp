@@ -23,6 +23,11 @@ std::optional<Seconds> measured_time(const BlockPiece& piece, const MeasuredTime
   return curve->at(work->bytes.value);
 }
 
+// A loop of the library's own, as fast as it issues collectives or as the device runs its kernels.
+KernelTime awaited_kernels(const GpuSpec& gpu, const Work& work, DType type, const Host& host) {
+  return {std::max(kernel_time(gpu, work, type), host.collective * work.kernels), Seconds(0)};
+}
+
 // By piece; zero for a collective.
 std::vector<KernelTime> kernel_times(const Block& block, DType type, const GpuSpec& gpu,
                                      const Host& host, const MeasuredTimes& measured) {
@@ -31,8 +36,10 @@ std::vector<KernelTime> kernel_times(const Block& block, DType type, const GpuSp
     Seconds modelled;
     for (end = first; end < block.size() && block[end].layer == block[first].layer; ++end)
       if (const auto* work = std::get_if<Work>(&block[end].piece.what)) {
-        times[end] = {kernel_time(gpu, *work, type),
-                      work->op == OpClass::Fixed ? Seconds(0) : host.kernel};
+        times[end] = work->is_awaited
+                         ? awaited_kernels(gpu, *work, type, host)
+                         : KernelTime{kernel_time(gpu, *work, type),
+                                      work->op == OpClass::Fixed ? Seconds(0) : host.kernel};
         modelled += times[end].time;
       }
     if (modelled.value == 0) continue;

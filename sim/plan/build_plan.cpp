@@ -95,16 +95,16 @@ Plan build_plan(const Job& job) {
 }
 
 int BlockTable::layers(ActionType type, LayerRange range, const FlatCopies& copies) {
-  const auto [known, is_new] = known_.try_emplace(
-      {type, range.first, range.end, copies.after_gather, copies.before_reduction}, 0);
+  const auto [known, is_new] = known_.try_emplace({type, range.first, range.end, copies}, 0);
   if (!is_new) return known->second;
   Block block;
-  const auto append_copy = [&block](std::string_view name, Bytes bytes) {
-    if (bytes.value > 0)
-      block.push_back(
-          {.piece = {name, Work{.op = OpClass::Elementwise, .bytes = bytes}}, .layer = -1});
+  const auto append_copy = [&block](std::string_view name, Bytes bytes, int pieces) {
+    Work work = elementwise(bytes);
+    work.kernels = std::max(1, pieces);
+    work.is_awaited = pieces > 0;
+    if (bytes.value > 0) block.push_back({.piece = {name, work}, .layer = -1});
   };
-  append_copy(kUnshardName, copies.after_gather);
+  append_copy(kUnshardName, copies.after_gather, copies.gathered_pieces);
   const auto append = [&block, type](const std::vector<Piece>& pieces, int layer, bool recompute) {
     for (const Piece& piece : pieces) block.push_back({piece, layer, recompute, type});
   };
@@ -120,7 +120,7 @@ int BlockTable::layers(ActionType type, LayerRange range, const FlatCopies& copi
     for (int layer = range.first; layer < range.end; ++layer) append_layer(layer);
   else
     for (int layer = range.end - 1; layer >= range.first; --layer) append_layer(layer);
-  append_copy(kReduceName, copies.before_reduction);
+  append_copy(kReduceName, copies.before_reduction, copies.reduced_pieces);
   blocks_.push_back(std::move(block));
   return known->second = int(blocks_.size()) - 1;
 }

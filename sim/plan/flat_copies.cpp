@@ -14,4 +14,11 @@ FlatCopies flat_copies(const Job& job, double gathered, double reduced) {
   }
 }
 
+FlatCopies list_copies(const Job& job, int ranks, const TensorsOf& gathered,
+                       const TensorsOf& reduced) {
+  const double weight = bytes_of(job.precision.compute), sent = bytes_of(job.precision.gradients);
+  return {Bytes(gathered.parameters * 3 * weight), Bytes(reduced.parameters * 4 * sent),
+          gathered.tensors * ranks, reduced.tensors * ranks};
+}
+
 }  // namespace windtunnel

@@ -1,6 +1,8 @@
-// What FSDP copies between tensors and the flat buffers that it sends, on the compute stream.
+// What implementations of ZeRO-3 copy between tensors and the buffers that they send, on the
+// compute stream.
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 #include "base/units.hpp"
@@ -12,6 +14,9 @@ inline constexpr std::string_view kUnshardName = "unshard.copy", kReduceName = "
 
 struct FlatCopies {
   Bytes after_gather, before_reduction;  // read and written; zero: no copy
+  // Kernels that the process issues in a loop for which the device waits; 0: one kernel.
+  int gathered_pieces = 0, reduced_pieces = 0;
+  auto operator<=>(const FlatCopies&) const = default;
 };
 // Of `gathered` parameters before they are used and of `reduced` ones after their gradients are
 // complete.
@@ -24,5 +29,20 @@ struct FlatCopies {
 // torch/distributed/_composable/fsdp/_fsdp_collectives.py (foreach_all_gather_copy_out,
 // foreach_reduce_scatter_copy_in).
 FlatCopies flat_copies(const Job& job, double gathered, double reduced);
+
+// `ranks` pieces of each of so many tensors. DeepSpeed before 0.6 clears the buffer of a tensor and
+// gathers it by a list of pieces, before which it synchronizes with the device; gradients it
+// divides and reduces by a list. PyTorch copies a list's pieces out of and into a buffer of its
+// own. What is smaller than kSmallestPartitioned stays gathered from the end of one step to that of
+// the next. Source: DeepSpeed 0.3.16, runtime/zero/partition_parameters.py (_allgather_param,
+// _reduce_scatter_gradient) and stage3.py; PyTorch 00f5dfd, ProcessGroupNCCL.cpp (allgather,
+// reduce_scatter).
+struct TensorsOf {
+  double parameters = 0;
+  int tensors = 0;
+};
+FlatCopies list_copies(const Job& job, int ranks, const TensorsOf& gathered,
+                       const TensorsOf& reduced);
+inline constexpr std::int64_t kSmallestPartitioned = 100'000;
 
 }  // namespace windtunnel

@@ -41,6 +41,9 @@ struct Parallelism {
   // Of PyTorch's two implementations the one whose copies are counted (flat_copies.hpp); 0: none,
   // tensors lie in the buffers that are sent.
   int fsdp_version = 0;
+  // Every tensor has collectives of its own, over lists with a piece for each rank
+  // (flat_copies.hpp).
+  bool tensor_lists = false;
   std::array<Dimension, 3> order = {Dimension::Tensor, Dimension::Data, Dimension::Pipeline};
 
   int replicas() const { return data * context; }

@@ -76,10 +76,11 @@ void Cutter::append_parts(const Action& action, bool reduce, std::vector<Part>& 
   const LayerRange range = context_.layers_of_stage[std::size_t(action.stage)];
   std::vector<Part> cut;
   if (job_.parallel.zero_stage == 3 && grid_.data > 1) {
+    const Bytes limit = job_.parallel.tensor_lists ? Bytes(0) : kNoLimit;
     for (int layer = range.first; layer < range.end; ++layer) {
       Part part{.action = action, .layers = {layer, layer + 1}};
       if (reduce && own_.count_of(layer).total() > 0)
-        part.buckets = buckets(part.layers, false, kNoLimit, kNoLimit);
+        part.buckets = buckets(part.layers, false, limit, limit);
       cut.push_back(part);
     }
     if (action.type != ActionType::F) std::reverse(cut.begin(), cut.end());

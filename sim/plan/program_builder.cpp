@@ -57,7 +57,7 @@ Program ProgramBuilder::build() {
     // prefetching. Not ahead of such a wait, nor while this part holds the same weights.
     const bool holds_same =
         next && reads_weights(part.action.type) && next->layers.first == part.layers.first;
-    const bool ahead = next && !waits && !holds_same;
+    const bool ahead = next && !waits && !holds_same && !job_.parallel.tensor_lists;
     int next_gather = -1;
     if (ahead)
       next_gather = add_gather(*next, before < 0 ? std::vector<int>{} : std::vector{before});
@@ -106,21 +106,37 @@ void ProgramBuilder::set_resident_memory() {
   program_.at_start[std::size_t(MemoryKind::Buffers)] = Bytes(buffer);
 }
 
+// Parameters of each gather that the layers need: all together, or one tensor after the other.
+std::vector<std::int64_t> ProgramBuilder::gathers_of(LayerRange layers) const {
+  if (!job_.parallel.tensor_lists) return {own_.count_of(layers).total()};
+  std::vector<std::int64_t> tensors;
+  for (int layer = layers.first; layer < layers.end; ++layer)
+    for (const Tensor& tensor : own_.tensors_of(layer))
+      if (const std::int64_t numel = own_.numel_of(tensor); numel >= kSmallestPartitioned)
+        tensors.push_back(numel);
+  return tensors;
+}
+
+// The last op; -1: nothing to gather.
 int ProgramBuilder::add_gather(const Part& part, std::vector<int> after) {
-  const double bytes = double(own_.count_of(part.layers).total()) * weight_bytes_;
-  Op op{.kind = OpKind::Collective,
-        .stream = Stream::Communication,
-        .purpose = Purpose::ParameterGather,
-        .stage = part.action.stage,
-        .micro_batch = part.action.micro_batch,
-        .first_layer = part.layers.first,
-        .end_layer = part.layers.end,
-        .group = GroupKind::Shard,
-        .collective = CollectiveKind::AllGather,
-        .bytes = Bytes(bytes),
-        .after = std::move(after)};
-  op.on_start = {{MemoryKind::Buffers, bytes}};
-  return add(std::move(op));
+  int last = -1;
+  for (const std::int64_t parameters : gathers_of(part.layers)) {
+    const double bytes = double(parameters) * weight_bytes_;
+    Op op{.kind = OpKind::Collective,
+          .stream = Stream::Communication,
+          .purpose = Purpose::ParameterGather,
+          .stage = part.action.stage,
+          .micro_batch = part.action.micro_batch,
+          .first_layer = part.layers.first,
+          .end_layer = part.layers.end,
+          .group = GroupKind::Shard,
+          .collective = CollectiveKind::AllGather,
+          .bytes = Bytes(bytes),
+          .after = after};
+    op.on_start = {{MemoryKind::Buffers, bytes}};
+    last = add(std::move(op));
+  }
+  return last;
 }
 
 std::optional<int> ProgramBuilder::add_receive(const Part& part) {
@@ -182,10 +198,16 @@ int ProgramBuilder::add_compute(const Part& part, int gather, int wait) {
 }
 
 FlatCopies ProgramBuilder::copies_of(const Part& part) const {
-  const double gathered = part.gather ? double(own_.count_of(part.layers).total()) : 0;
-  double reduced = 0;
-  for (const GradientBucket& bucket : part.buckets) reduced += double(bucket.parameters);
-  return flat_copies(job_, gathered, reduced);
+  TensorsOf gathered, reduced;
+  const auto count = [](TensorsOf& of, std::int64_t parameters) {
+    of.parameters += double(parameters);
+    ++of.tensors;
+  };
+  if (part.gather)
+    for (const std::int64_t parameters : gathers_of(part.layers)) count(gathered, parameters);
+  for (const GradientBucket& bucket : part.buckets) count(reduced, bucket.parameters);
+  if (job_.parallel.tensor_lists) return list_copies(job_, grid_.shard_ranks, gathered, reduced);
+  return flat_copies(job_, gathered.parameters, reduced.parameters);
 }
 
 void ProgramBuilder::set_compute_memory(const Part& part, Op& op) const {
@@ -225,8 +247,9 @@ void ProgramBuilder::set_compute_memory(const Part& part, Op& op) const {
   if (type == ActionType::I) change(op.on_end, MemoryKind::Activations, held - activation);
   if (type == ActionType::W) change(op.on_end, MemoryKind::Activations, -held);
   const ParameterCount parameters = own_.count_of(part.layers);
-  const double weights = double(parameters.total()) * weight_bytes_;
-  if (part.release) change(op.on_end, MemoryKind::Buffers, -weights);
+  if (part.release)
+    for (const std::int64_t gathered : gathers_of(part.layers))
+      change(op.on_end, MemoryKind::Buffers, -double(gathered) * weight_bytes_);
   // ZeRO-2 and 3 keep only a shard of the gradients: the whole ones live until they are reduced.
   if (part.new_gradients) {
     const std::int64_t reduced = (grid_.data > 1 ? parameters.shared : 0) +
@@ -346,6 +369,33 @@ void ProgramBuilder::add_step_end() {
   const int optimizer =
       add_single(kOptimizerName, {.op = OpClass::Optimizer, .bytes = Bytes(bytes)});
   if (job_.parallel.zero_stage == 1 || job_.parallel.zero_stage == 2) add_final_gathers(optimizer);
+  if (job_.parallel.tensor_lists) add_gather_of_small_tensors(optimizer);
+}
+
+// All of them at once, then the pieces of each.
+void ProgramBuilder::add_gather_of_small_tensors(int optimizer) {
+  TensorsOf small;
+  for (int layer = 0; layer < int(job_.model.layers.size()); ++layer) {
+    if (!own_.owns(layer)) continue;
+    for (const Tensor& tensor : own_.tensors_of(layer))
+      if (const std::int64_t numel = own_.numel_of(tensor); numel < kSmallestPartitioned) {
+        small.parameters += double(numel);
+        ++small.tensors;
+      }
+  }
+  if (small.tensors == 0 || grid_.shard_ranks == 1) return;
+  add({.kind = OpKind::Collective,
+       .stream = Stream::Communication,
+       .purpose = Purpose::ParameterGather,
+       .group = GroupKind::Shard,
+       .collective = CollectiveKind::AllGather,
+       .bytes = Bytes(small.parameters * weight_bytes_),
+       .after = {optimizer}});
+  const FlatCopies copies = list_copies(job_, grid_.shard_ranks, small, {});
+  Work work = elementwise(copies.after_gather);
+  work.kernels = copies.gathered_pieces;
+  work.is_awaited = true;
+  add_single(kUnshardName, work);
 }
 
 // ZeRO-1 and 2: every rank has updated its shard of the weights and gathers the others', one

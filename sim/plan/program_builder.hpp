@@ -27,7 +27,7 @@ class BlockTable {
  private:
   const std::vector<LayerWork>& works_;
   std::vector<Block>& blocks_;
-  std::map<std::tuple<ActionType, int, int, Bytes, Bytes>, int> known_;
+  std::map<std::tuple<ActionType, int, int, FlatCopies>, int> known_;
 };
 
 class ProgramBuilder {
@@ -41,6 +41,7 @@ class ProgramBuilder {
 
   int add(Op op);
   void set_resident_memory();
+  std::vector<std::int64_t> gathers_of(LayerRange layers) const;
   int add_gather(const Part& part, std::vector<int> after);
   int add_compute(const Part& part, int gather, int wait);
   std::optional<int> add_receive(const Part& part);
@@ -50,6 +51,7 @@ class ProgramBuilder {
   void add_step_end();
   void add_final_gathers(int optimizer);
   void add_final_gather(LayerRange layers, GroupKind group, std::int64_t parameters, int optimizer);
+  void add_gather_of_small_tensors(int optimizer);
   void add_replicated_reduction();
   void add_embedding_reduction();
   int add_single(std::string_view name, const Work& work);
