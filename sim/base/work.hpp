@@ -37,9 +37,8 @@ struct Work {
   // micro-batches. `sums` is then what reading them and writing the sum moves beyond the C that
   // `bytes` has.
   bool is_weight_gradient = false;
+  bool is_awaited = false;  // the process issues the kernels in a loop for which the device waits
   Bytes sums{};
-  // The process issues the kernels in a loop for which the device waits.
-  bool is_awaited = false;
   Seconds duration{};
   std::optional<DType> format{};  // where it is not the job's: attention and logits of an fp8 job
 };

@@ -78,8 +78,9 @@ double clock_under_limit(const GpuSpec& gpu);
 // Elsewhere `e` is the curve of the operation's class, times
 // `cudnn_attention` for attention by cuDNN; e_bytes the Elementwise curve (for
 // Optimizer and Embedding their own). A work's own format goes before `type`. Curves are read at
-// the size of one kernel: a work of 10 kernels has kernels of a tenth of its FLOPs and bytes. A
-// Fixed work takes its duration. Requires a peak for `type` when flops > 0.
+// the size of one kernel: a work of 10 kernels has kernels of a tenth of its FLOPs and bytes, and
+// GEMMs of several kernels follow one another, each with its part of the batch. A Fixed work takes
+// its duration. Requires a peak for `type` when flops > 0.
 Seconds kernel_time(const GpuSpec& gpu, const Work& work, DType type);
 
 }  // namespace windtunnel

@@ -45,8 +45,8 @@ struct Routing {
   std::int64_t rows_of_expert = 0;  // of a GEMM
 };
 
-// A GEMM for each local expert, fp8 after one cast of all rows. Source: TransformerEngine
-// GroupedLinear, multi_stream_cublas_gemm and fp8_multi_cast_transpose_fused.
+// A GEMM for each local expert, one after another, fp8 after one cast of all rows. Source:
+// TransformerEngine GroupedLinear, multi_stream_cublas_gemm and fp8_multi_cast_transpose_fused.
 // FLOPs for MFU are those of the tokens' own copies on all ranks: 2 k b s in out.
 Operation grouped_linear(const TransformerSlice& slice, const ExpertShape& shape,
                          const Routing& routing, const GemmNames& names, std::int64_t in,

@@ -118,7 +118,7 @@ std::vector<std::int64_t> ProgramBuilder::gathers_of(LayerRange layers) const {
 }
 
 // The last op; -1: nothing to gather.
-int ProgramBuilder::add_gather(const Part& part, std::vector<int> after) {
+int ProgramBuilder::add_gather(const Part& part, const std::vector<int>& after) {
   int last = -1;
   for (const std::int64_t parameters : gathers_of(part.layers)) {
     const double bytes = double(parameters) * weight_bytes_;

@@ -42,7 +42,7 @@ class ProgramBuilder {
   int add(Op op);
   void set_resident_memory();
   std::vector<std::int64_t> gathers_of(LayerRange layers) const;
-  int add_gather(const Part& part, std::vector<int> after);
+  int add_gather(const Part& part, const std::vector<int>& after);
   int add_compute(const Part& part, int gather, int wait);
   std::optional<int> add_receive(const Part& part);
   void add_send(const Part& part, int compute);

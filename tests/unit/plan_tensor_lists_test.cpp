@@ -45,7 +45,7 @@ std::vector<Work> copies(const Plan& plan, std::string_view name, int layer) {
 TEST_CASE("tensor lists: each large tensor is gathered forward and backward, each one is reduced") {
   const Plan plan = build_plan(lists());
   const auto gathers = ops_of(plan, Purpose::ParameterGather, 1);
-  REQUIRE(gathers.size() == 2 * kLargeTensors);
+  REQUIRE(gathers.size() == std::size_t{2} * kLargeTensors);
   double bytes = 0, most = 0;
   for (const Op* op : gathers) {
     bytes += op->bytes.value;
