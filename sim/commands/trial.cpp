@@ -161,6 +161,8 @@ std::string finish(const Trial& trial, const Trace& predicted, const Report& rep
       readable_share(real.bubble_fraction), to_text(rows), comparison.text);
   if (trial.job.compute == ComputeMode::Real)
     outcome.text += "\npeak memory\n" + memory_text(trial.plan, measured);
+  if (const std::string coverage = profile_coverage(trial.job, trial.plan); !coverage.empty())
+    outcome.text += "\n" + coverage + "\n";
   outcome.text += verdict.text + "\n\n";
 
   Json json = {

@@ -1,5 +1,8 @@
 #include "plan/flat_copies.hpp"
 
+#include <algorithm>
+#include <limits>
+
 namespace windtunnel {
 
 FlatCopies flat_copies(const Job& job, double gathered, double reduced) {
@@ -17,8 +20,13 @@ FlatCopies flat_copies(const Job& job, double gathered, double reduced) {
 FlatCopies list_copies(const Job& job, int ranks, const TensorsOf& gathered,
                        const TensorsOf& reduced) {
   const double weight = bytes_of(job.precision.compute), sent = bytes_of(job.precision.gradients);
+  // A million ranks and thousands of tensors: hours of copies, and more than an int counts.
+  const auto pieces = [ranks](const TensorsOf& of) {
+    return int(
+        std::min<std::int64_t>(std::int64_t{of.tensors} * ranks, std::numeric_limits<int>::max()));
+  };
   return {Bytes(gathered.parameters * 3 * weight), Bytes(reduced.parameters * 4 * sent),
-          gathered.tensors * ranks, reduced.tensors * ranks};
+          pieces(gathered), pieces(reduced)};
 }
 
 }  // namespace windtunnel

@@ -70,6 +70,12 @@ std::string title_of_recorded(const Report& report, const Job& job) {
          "\n";
 }
 
+std::string recomputed_part(const Job& job) {
+  if (!job.recompute_layers) return "";
+  const int blocks = *job.recompute_layers;
+  return fmt::format(" of {} block{} a stage", blocks, blocks > 1 ? "s" : "");
+}
+
 std::string title(const Report& report, const Job& job) {
   if (job.recorded) return title_of_recorded(report, job);
   const Parallelism& parallel = job.parallel;
@@ -102,9 +108,8 @@ std::string title(const Report& report, const Job& job) {
                               job.micro_batches() > 1 ? "es" : "", is_sequence ? samples : images));
   parts.push_back(name_text(kDTypeNames, job.precision.compute));
   if (job.recompute != Recompute::None)
-    parts.push_back(
-        name_text(kRecomputeNames, job.recompute) + " recomputation" +
-        (job.recompute_layers ? fmt::format(" of {} blocks a stage", *job.recompute_layers) : ""));
+    parts.push_back(name_text(kRecomputeNames, job.recompute) + " recomputation" +
+                    recomputed_part(job));
   return joined(parts) + "\n";
 }
 

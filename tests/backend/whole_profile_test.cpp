@@ -53,6 +53,7 @@ TEST_CASE("a profile that calibrate wrote serves simulate and validate", "[gloo]
   // Without a tolerance only noise fails a job.
   CHECK(trial.code == (result.at("noise") == "" ? 0 : 1));
   CHECK(trial.output.find("\n" + kJob + ": predicted ") != std::string::npos);
+  CHECK(trial.output.find(sources) != std::string::npos);
   CHECK(trial.output.find("\n" + result.at("verdict").get<std::string>() + "\n") !=
         std::string::npos);
 

@@ -39,6 +39,14 @@ TEST_CASE("the terminal report of the example") {
   CHECK(widest_line(text) <= 100);
 }
 
+TEST_CASE("the title says how many blocks recompute where not all do") {
+  Job job = example::job();
+  job.recompute_layers = 1;
+  CHECK(text_of(job).find("full recomputation of 1 block a stage\n") != std::string::npos);
+  job.recompute_layers = 2;
+  CHECK(text_of(job).find("full recomputation of 2 blocks a stage\n") != std::string::npos);
+}
+
 TEST_CASE("a long title breaks between its parts") {
   Job job = example::job();
   job.name = std::string(40, 'n');
