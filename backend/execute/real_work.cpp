@@ -221,8 +221,7 @@ class LayeredWork : public RealWork {
   }
 
   bool recomputes(int layer) const {
-    return job_.recompute == Recompute::Full && job_.recomputes(layer) &&
-           job_.model.layers[std::size_t(layer)].kind == LayerKind::Block;
+    return job_.recompute == Recompute::Full && job_.recomputes(layer);
   }
 
   at::Tensor run_layer(int layer, const at::Tensor& input, int micro_batch) {

@@ -28,8 +28,7 @@ BlockCosts costs_of(const Job& job, int layer) {
   const LayerWork work = layer_work(job.model, layer, job.slice(layer));
   BlockCosts costs;
   costs.flops = (work.forward_flops + work.backward_flops).value;
-  const bool is_block = job.model.layers[std::size_t(layer)].kind == LayerKind::Block;
-  if (is_block && job.recompute == Recompute::Full && job.recomputes(layer))
+  if (job.recompute == Recompute::Full && job.recomputes(layer))
     costs.flops += work.forward_flops.value;
   add_pieces(work.forward, costs);
   add_pieces(work.backward, costs);

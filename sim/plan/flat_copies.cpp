@@ -17,11 +17,11 @@ FlatCopies flat_copies(const Job& job, double gathered, double reduced) {
   }
 }
 
-FlatCopies list_copies(const Job& job, int ranks, const TensorsOf& gathered,
-                       const TensorsOf& reduced) {
+FlatCopies list_copies(const Job& job, int ranks, const TensorCount& gathered,
+                       const TensorCount& reduced) {
   const double weight = bytes_of(job.precision.compute), sent = bytes_of(job.precision.gradients);
   // A million ranks and thousands of tensors: hours of copies, and more than an int counts.
-  const auto pieces = [ranks](const TensorsOf& of) {
+  const auto pieces = [ranks](const TensorCount& of) {
     return int(
         std::min<std::int64_t>(std::int64_t{of.tensors} * ranks, std::numeric_limits<int>::max()));
   };

@@ -30,19 +30,24 @@ struct FlatCopies {
 // foreach_reduce_scatter_copy_in).
 FlatCopies flat_copies(const Job& job, double gathered, double reduced);
 
-// `ranks` pieces of each of so many tensors. DeepSpeed before 0.6 clears the buffer of a tensor and
-// gathers it by a list of pieces, before which it synchronizes with the device; gradients it
-// divides and reduces by a list. PyTorch copies a list's pieces out of and into a buffer of its
-// own. What is smaller than kSmallestPartitioned stays gathered from the end of one step to that of
-// the next. Source: DeepSpeed 0.3.16, runtime/zero/partition_parameters.py (_allgather_param,
-// _reduce_scatter_gradient) and stage3.py; PyTorch 00f5dfd, ProcessGroupNCCL.cpp (allgather,
-// reduce_scatter).
-struct TensorsOf {
+struct TensorCount {
   double parameters = 0;
   int tensors = 0;
+  void add(std::int64_t numel) {
+    parameters += double(numel);
+    ++tensors;
+  }
 };
-FlatCopies list_copies(const Job& job, int ranks, const TensorsOf& gathered,
-                       const TensorsOf& reduced);
+// `ranks` pieces of each tensor. DeepSpeed before 0.6 clears the buffer of a tensor (a write) and
+// gathers it by a list of pieces, before which it synchronizes with the device; gradients it
+// divides in place (a read and a write) and reduces by a list. PyTorch copies a list's pieces out
+// of and into a buffer of its own (a read and a write). Source: DeepSpeed 0.3.16,
+// runtime/zero/partition_parameters.py (_allgather_param, _reduce_scatter_gradient) and stage3.py;
+// PyTorch 00f5dfd, ProcessGroupNCCL.cpp (allgather, reduce_scatter).
+FlatCopies list_copies(const Job& job, int ranks, const TensorCount& gathered,
+                       const TensorCount& reduced);
+// Smaller tensors stay gathered from the end of one step to that of the next. Source: the default
+// of stage3_param_persistence_threshold, DeepSpeed 0.3.16, runtime/zero/constants.py.
 inline constexpr std::int64_t kSmallestPartitioned = 100'000;
 
 }  // namespace windtunnel

@@ -4,8 +4,15 @@
 
 namespace windtunnel {
 
+namespace {
+
+bool is_block(const Layer& layer) {
+  return layer.kind == LayerKind::Block;
+}
+
+}  // namespace
+
 std::vector<int> split_layers(const Model& model, int stages) {
-  const auto is_block = [](const Layer& layer) { return layer.kind == LayerKind::Block; };
   const int blocks = int(std::count_if(model.layers.begin(), model.layers.end(), is_block));
   if (stages < 1 || blocks % stages != 0) return {};
   std::vector<int> layers(std::size_t(stages), blocks / stages);
@@ -17,18 +24,15 @@ std::vector<int> split_layers(const Model& model, int stages) {
 }
 
 bool Job::recomputes(int layer) const {
-  if (recompute == Recompute::None) return false;
+  const auto begin = model.layers.begin();
+  if (recompute == Recompute::None || !is_block(begin[layer])) return false;
   if (!recompute_layers) return true;
   int first = 0;  // of the layer's stage
   for (const int count : layers_per_stage) {
     if (layer < first + count) break;
     first += count;
   }
-  const auto begin = model.layers.begin();
-  const auto before = std::count_if(begin + first, begin + layer, [](const Layer& other) {
-    return other.kind == LayerKind::Block;
-  });
-  return before < *recompute_layers;
+  return std::count_if(begin + first, begin + layer, is_block) < *recompute_layers;
 }
 
 Slice Job::slice(int layer) const {

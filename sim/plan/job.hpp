@@ -163,7 +163,7 @@ struct Job {
 
   int micro_batches() const { return batch.global / (batch.micro * parallel.data); }
   int stages() const { return parallel.pipeline * parallel.virtual_stages; }
-  // Whether it would, if it is a block.
+  // Only blocks do.
   bool recomputes(int layer) const;
   Slice slice(int layer) const;
   // Of the layers that recompute.

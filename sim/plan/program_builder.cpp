@@ -198,14 +198,10 @@ int ProgramBuilder::add_compute(const Part& part, int gather, int wait) {
 }
 
 FlatCopies ProgramBuilder::copies_of(const Part& part) const {
-  TensorsOf gathered, reduced;
-  const auto count = [](TensorsOf& of, std::int64_t parameters) {
-    of.parameters += double(parameters);
-    ++of.tensors;
-  };
+  TensorCount gathered, reduced;
   if (part.gather)
-    for (const std::int64_t parameters : gathers_of(part.layers)) count(gathered, parameters);
-  for (const GradientBucket& bucket : part.buckets) count(reduced, bucket.parameters);
+    for (const std::int64_t parameters : gathers_of(part.layers)) gathered.add(parameters);
+  for (const GradientBucket& bucket : part.buckets) reduced.add(bucket.parameters);
   if (job_.parallel.tensor_lists) return list_copies(job_, grid_.shard_ranks, gathered, reduced);
   return flat_copies(job_, gathered.parameters, reduced.parameters);
 }
@@ -374,14 +370,12 @@ void ProgramBuilder::add_step_end() {
 
 // All of them at once, then the pieces of each.
 void ProgramBuilder::add_gather_of_small_tensors(int optimizer) {
-  TensorsOf small;
+  TensorCount small;
   for (int layer = 0; layer < int(job_.model.layers.size()); ++layer) {
     if (!own_.owns(layer)) continue;
     for (const Tensor& tensor : own_.tensors_of(layer))
-      if (const std::int64_t numel = own_.numel_of(tensor); numel < kSmallestPartitioned) {
-        small.parameters += double(numel);
-        ++small.tensors;
-      }
+      if (const std::int64_t numel = own_.numel_of(tensor); numel < kSmallestPartitioned)
+        small.add(numel);
   }
   if (small.tensors == 0 || grid_.shard_ranks == 1) return;
   add({.kind = OpKind::Collective,
