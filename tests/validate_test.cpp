@@ -350,6 +350,22 @@ TEST_CASE("Nemotron-340B has its recipe's virtual stages unless the row states t
   CHECK(job_of(mapped, "none", 0, rules()).parallel.virtual_stages == 6);
 }
 
+TEST_CASE("servers that NVLink joins are one node, the largest that divides the job") {
+  // 256 GB300 as four domains of 64 of their 72; a NIC of 800 Gb/s for each.
+  const Job four = job_for("06_megatron_bridge", "0019");
+  CHECK(four.cluster.type_of_node.size() == 4);
+  const NodeType& node = four.cluster.node_types.front();
+  CHECK(node.gpus == 64);
+  CHECK(node.nics == 64);
+  CHECK(node.nic_bandwidth.value == Approx(100e9));
+  CHECK(node.nccl->channels_inter == 64);
+  CHECK(node.nccl->channel_inter.value == Approx(96e9));
+  // 72 GB300 are one domain, which has no fabric.
+  const Job one = job_for("09_mlperf_llm_logs", "0223");
+  CHECK(one.cluster.type_of_node.size() == 1);
+  CHECK(one.cluster.node_types.front().gpus == 72);
+}
+
 TEST_CASE("an InfiniBand beside 100GbE is none of 100 Gb/s") {
   const auto nics = [](const char* id) {
     const NodeType node = job_for("09_mlperf_llm_logs", id).cluster.node_types.front();
@@ -379,7 +395,9 @@ TEST_CASE("TFLOP/s of the whole attention square give a longer time than those o
 
 TEST_CASE("rows that state too little are refused with a reason") {
   CHECK(refusal_of("01_korthikanti_2022", "0017") == "not a measurement");
-  CHECK(refusal_of("06_megatron_bridge", "0019") == "no profile of the GPU");
+  CHECK(refusal_of("09_mlperf_llm_logs", "0220") == "fp8 or fp4 is not stated");
+  CHECK(refusal_of("03_megatron_lm_repo", "0022") == "the switches of this step are not stated");
+  CHECK(refusal_of("03_megatron_lm_repo", "0034").empty());  // the last step, with all of them
   CHECK(refusal_of("07_nemo_older", "0001").empty());  // fp8 on H100
   PublishedRow on_a100 = row_named("07_nemo_older", "0001");
   on_a100.cells["gpu_type"] = "A100-SXM4-80GB";

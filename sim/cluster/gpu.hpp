@@ -52,7 +52,7 @@ struct GemmTiles {
 struct GpuSpec {
   std::string name;
   std::string source;
-  std::string arch;  // volta, ampere, ada, hopper, blackwell, cpu
+  std::string arch;  // volta, ampere, ada, hopper, blackwell, cdna, cpu
   Bytes memory;
   Rate memory_bandwidth;                                         // datasheet
   std::array<std::optional<FlopRate>, kDTypeNames.size()> peak;  // dense, by DType

@@ -38,6 +38,8 @@ class Mapping {
   void check_usable();
   void read_framework();
   void read_sizes();
+  long long gpus_of_node(const Rule& gpu, long long of_server);
+  std::string fabric(const Rule& gpu, long long servers);
   std::string cluster();
   std::string model();
   std::string transformer(const Rule& rule);
@@ -58,6 +60,10 @@ class Mapping {
   long long sequence();
   void assume(const std::string& text) {
     if (!text.empty()) result_.assumed.push_back(text);
+  }
+
+  void set_node(const std::string& change) {
+    result_.overrides.push_back("cluster.nodes.0.type." + change);
   }
 
   const PublishedRow& row_;
@@ -159,18 +165,45 @@ void Mapping::read_sizes() {
   }
 }
 
+// Servers that NVLink joins are one node here: of a job its most GPUs that divide it evenly.
+long long Mapping::gpus_of_node(const Rule& gpu, long long of_server) {
+  const std::string domain = gpu["nvlink_domain"];
+  if (domain.empty()) return of_server;
+  long long gpus = std::min(gpus_, std::stoll(domain) / of_server * of_server);
+  while (gpus > of_server && (gpus_ % gpus != 0 || gpus % of_server != 0)) --gpus;
+  assume(fmt::format("{} GPUs in an NVLink domain", gpus));
+  return gpus;
+}
+
+// The network that the row, its software or its GPU names. `servers`: that NVLink joins to a node.
+std::string Mapping::fabric(const Rule& gpu, long long servers) {
+  const std::string stated = row_.text("inter_node");
+  const Rule* found = stated.empty() ? nullptr : rules_.find("fabrics", stated);
+  if (!found) {
+    const std::string assumed =
+        (*framework_)["fabric"].empty() ? gpu["fabric"] : (*framework_)["fabric"];
+    assume("fabric " + assumed);
+    found = rules_.find("fabrics", assumed);
+    if (!found) refuse("a word without a rule", "fabrics: " + assumed);
+  }
+  assume((*found)["note"]);
+  set_node(fmt::format("nics.count={}", servers * std::stoll((*found)["nics"])));
+  set_node("nics.bandwidth=" + (*found)["rate"]);
+  set_node(fmt::format("nccl.channels_inter={}", servers * std::stoll((*found)["channels"])));
+  set_node("nccl.channel_inter=" + (*found)["channel"]);
+  return ", fabric: " + (*found)["fabric"];
+}
+
 std::string Mapping::cluster() {
   if (row_.text("gpu_type").empty()) refuse("no GPU stated");
   const Rule& gpu = rule("gpus", row_.text("gpu_type"));
   if (const std::string types = gpu["types"]; !contains(types, " " + type_ + " "))
     refuse("no efficiency curves of this number format", type_);
   constexpr int kUsualGpus = 8;
-  const long long per_node = size_or("gpus_per_node", kUsualGpus);
+  const long long of_server = size_or("gpus_per_node", kUsualGpus);
+  const long long per_node = gpus_of_node(gpu, of_server);
   const long long nodes = (gpus_ + per_node - 1) / per_node;
-  const auto set = [&](const std::string& change) {
-    result_.overrides.push_back("cluster.nodes.0.type." + change);
-  };
-  for (const std::string& change : gpu.set) set(change);
+  for (const std::string& change : gpu.set) set_node(change);
   if (const std::string file = gpu["gpu"]; !file.empty()) {
     const auto folder = std::filesystem::path(rules_.path).parent_path();
     result_.overrides.insert(
@@ -178,29 +211,11 @@ std::string Mapping::cluster() {
         "cluster.nodes.0.type.gpu=" + (folder / file).lexically_normal().string());
   }
   if (per_node != kUsualGpus && (nodes > 1 || gpus_ > kUsualGpus))
-    set(fmt::format("gpus={}", per_node));
-  std::string fabric;
-  if (nodes > 1) {
-    const std::string stated = row_.text("inter_node");
-    const Rule* found = stated.empty() ? nullptr : rules_.find("fabrics", stated);
-    if (!found) {
-      const std::string assumed =
-          (*framework_)["fabric"].empty() ? gpu["fabric"] : (*framework_)["fabric"];
-      assume("fabric " + assumed);
-      found = rules_.find("fabrics", assumed);
-      if (!found) refuse("a word without a rule", "fabrics: " + assumed);
-    }
-    assume((*found)["note"]);
-    set("nics.count=" + (*found)["nics"]);
-    set("nics.bandwidth=" + (*found)["rate"]);
-    set("nccl.channels_inter=" + (*found)["channels"]);
-    set("nccl.channel_inter=" + (*found)["channel"]);
-    fabric = ", fabric: " + (*found)["fabric"];
-  }
+    set_node(fmt::format("gpus={}", per_node));
   return fmt::format(
       "cluster: {{name: published, nodes: [{{type: {}, count: {}}}]{}, "
       "communication: {{model: nccl}}}}\n",
-      gpu["node"], nodes, fabric);
+      gpu["node"], nodes, nodes > 1 ? fabric(gpu, per_node / of_server) : "");
 }
 
 std::string Mapping::transformer(const Rule& rule) {

@@ -15,7 +15,7 @@ struct Section {
 
 const std::array<Section, 12>& known_sections() {
   static const std::array<Section, 12> sections = {{
-      {"gpus", {"node", "gpu", "types", "fabric", "set"}},
+      {"gpus", {"node", "gpu", "types", "fabric", "set", "nvlink_domain"}},
       {"fabrics", {"nics", "rate", "channels", "channel", "fabric"}},
       {"frameworks",
        {"name",
@@ -51,6 +51,9 @@ const std::array<Section, 12>& known_sections() {
   return sections;
 }
 
+constexpr std::array<std::string_view, 6> kCounts = {"nics", "channels",       "nvlink_domain",
+                                                     "ffn",  "virtual_stages", "mean_length"};
+
 std::vector<std::string> texts(const YamlValue& list) {
   std::vector<std::string> result;
   for (const YamlValue& item : list.items()) result.push_back(item.text());
@@ -73,7 +76,7 @@ Rule read_rule(YamlMap map, const Section& section) {
       for (const std::string& type : texts(*value)) types += type + " ";
     } else {
       if (key == "share" && value->ratio() > 1) value->fail("expected at most 1");
-      if (key == "ffn" || key == "virtual_stages" || key == "mean_length") value->count();
+      if (std::ranges::find(kCounts, key) != kCounts.end()) value->count();
       rule.values[std::string(key)] = value->text();
     }
   }

@@ -236,6 +236,10 @@ CollectiveCost Communicators::cost_of(const CollectiveUse& use, const std::vecto
     take_measured(curve->at(use.size.value), cost);
   else if (model == CommunicationModel::Gloo)
     add_gloo_latencies(use, cost);
+  else if (model == CommunicationModel::Nccl && !by_nccl)
+    slow_down(measured_over_model(nccl_graph(members, shape), use.kind, shape.size(), shape.nodes(),
+                                  use.size),
+              cost);
   const auto& phases = all[std::size_t(cost.communicator)].phases;
   for (std::size_t i = 0; i < phases.size(); ++i)
     cost.per_member += cost.steps[i].bytes * phases[i].edges / double(members.size());
@@ -270,18 +274,35 @@ CollectiveStep Communicators::message(int pair, Bytes bytes) const {
   return {Seconds(0), bytes, Rate(bytes.value / curve->at(bytes.value).value)};
 }
 
+Seconds Communicators::time_on_links(const CommunicatorPhase& phase, Bytes bytes) const {
+  Seconds longest;
+  for (const LinkUse& link : phase.uses)
+    longest =
+        std::max(longest, bytes * link.times / cluster_.links[std::size_t(link.link)].bandwidth);
+  return longest;
+}
+
+// So much longer than the links alone would take.
+void Communicators::slow_down(double factor, CollectiveCost& cost) const {
+  if (factor == 1) return;
+  const auto& phases = all[std::size_t(cost.communicator)].phases;
+  for (std::size_t i = 0; i < phases.size(); ++i) {
+    CollectiveStep& step = cost.steps[i];
+    step.latency = factor * step.latency;
+    if (const Seconds lone = time_on_links(phases[i], step.bytes); lone > Seconds(0))
+      step.limit = Rate(step.bytes.value / (factor * lone).value);
+  }
+}
+
 void Communicators::add_gloo_latencies(const CollectiveUse& use, CollectiveCost& cost) const {
   const Communication& communication = cluster_.spec.communication;
   const Communicator& communicator = all[std::size_t(cost.communicator)];
   const std::int64_t segments = gloo_segments(use.kind, int(communicator.members.size()), use.size);
   for (std::size_t i = 0; i < cost.steps.size(); ++i) {
     const CommunicatorPhase& phase = communicator.phases[i];
-    Seconds on_links;
-    for (const LinkUse& link : phase.uses)
-      on_links = std::max(on_links, cost.steps[i].bytes * link.times /
-                                        cluster_.links[std::size_t(link.link)].bandwidth);
-    cost.steps[i].latency = gloo_phase_latency(phase.rounds, segments, phase.latency,
-                                               communication.segment_latency, on_links);
+    cost.steps[i].latency =
+        gloo_phase_latency(phase.rounds, segments, phase.latency, communication.segment_latency,
+                           time_on_links(phase, cost.steps[i].bytes));
   }
   cost.steps.front().latency += communication.operation_latency;
 }
@@ -294,7 +315,7 @@ CollectiveCost Communicators::cost_by_nccl(const CollectiveUse& use,
   const NcclGraph graph = nccl_graph(members, shape);
   const NcclCost nccl =
       measured_cost(nccl_choice(graph, use.kind, shape.size(), shape.nodes(), use.size), graph,
-                    shape.nodes(), use.size);
+                    use.kind, shape.size(), shape.nodes(), use.size);
   const std::string algorithm = nccl.algorithm == NcclAlgorithm::Ring   ? "ring"
                                 : nccl.algorithm == NcclAlgorithm::Tree ? "tree"
                                                                         : "nvls";

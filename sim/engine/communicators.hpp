@@ -100,6 +100,8 @@ class Communicators {
                                const Group& shape, int group);
   CollectiveCost cost_by_nccl(const CollectiveUse& use, const std::vector<int>& members,
                               const Group& shape, int group);
+  Seconds time_on_links(const CommunicatorPhase& phase, Bytes bytes) const;
+  void slow_down(double factor, CollectiveCost& cost) const;
   void add_gloo_latencies(const CollectiveUse& use, CollectiveCost& cost) const;
   int find_or_lay(const CollectiveUse& use, const std::string& algorithm,
                   const std::vector<int>& members, const Group& shape, int group);

@@ -162,8 +162,9 @@ TEST_CASE("rings: with NCCL's model a collective alone takes latency + S / bandw
          {CollectiveKind::AllReduce, CollectiveKind::AllGather, CollectiveKind::ReduceScatter})
       for (const double bytes : {1024.0, 65536.0, 1048576.0, 33554432.0, 1073741824.0}) {
         INFO(nodes << " nodes, " << name_of(kCollectiveKindNames, kind) << ", " << bytes << " B");
-        const NcclCost cost = measured_cost(
-            nccl_choice(graph, kind, 8 * nodes, nodes, Bytes(bytes)), graph, nodes, Bytes(bytes));
+        const NcclCost cost =
+            measured_cost(nccl_choice(graph, kind, 8 * nodes, nodes, Bytes(bytes)), graph, kind,
+                          8 * nodes, nodes, Bytes(bytes));
         const double expected = cost.latency.value + bytes / cost.algorithm_bandwidth.value;
         const Plan plan = one_collective(kind, bytes, 8 * nodes);
         const ClusterSpec spec = nccl_cluster(nodes);

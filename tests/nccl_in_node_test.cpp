@@ -1,0 +1,147 @@
+// Collectives inside a node against measured ones, and the factors of nccl_measured.cpp against
+// what they say they are.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "catch.hpp"
+#include "collectives/nccl_measured.hpp"
+#include "config/load.hpp"
+
+namespace windtunnel {
+namespace {
+
+struct Measured {
+  std::string arch, system, collective;
+  int ranks = 0;
+  double bytes = 0, seconds = 0;
+  CollectiveKind kind() const {
+    return collective == "all_reduce"       ? CollectiveKind::AllReduce
+           : collective == "all_gather"     ? CollectiveKind::AllGather
+           : collective == "reduce_scatter" ? CollectiveKind::ReduceScatter
+                                            : CollectiveKind::AllToAll;
+  }
+};
+
+std::vector<Measured> measured_rows() {
+  std::ifstream file(WINDTUNNEL_SOURCE_DIR "/tests/data/nccl_in_node.csv");
+  std::vector<Measured> rows;
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("#") || line.starts_with("arch,")) continue;
+    std::istringstream cells(line);
+    Measured row;
+    std::string ranks, bytes, us;
+    std::getline(cells, row.arch, ',');
+    std::getline(cells, row.system, ',');
+    std::getline(cells, row.collective, ',');
+    std::getline(cells, ranks, ',');
+    std::getline(cells, bytes, ',');
+    std::getline(cells, us, ',');
+    row.ranks = std::stoi(ranks);
+    row.bytes = std::stod(bytes);
+    row.seconds = std::stod(us) * 1e-6;
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+NcclGraph graph_of(const std::string& arch) {
+  NcclGraph graph{.arch = NcclArch::Ampere,
+                  .channels = 12,
+                  .channel_intra = Rate(20e9),
+                  .channel_inter = Rate(24e9)};  // topologies/nodes/dgx-a100.yaml
+  if (arch == "hopper") {
+    graph.arch = NcclArch::Hopper;
+    graph.channel_intra = Rate(30e9);  // dgx-h100.yaml
+    graph.channel_inter = Rate(48e9);
+    graph.nvls = true;
+  } else if (arch == "blackwell") {
+    graph.arch = NcclArch::Blackwell;
+    graph.channels = 16;
+    graph.channel_intra = Rate(45e9);  // hgx-b200.yaml
+    graph.channel_inter = Rate(48e9);
+    graph.nvls = true;
+  }
+  return graph;
+}
+
+// Without the factor. All-to-all: all pairs at once, (n-1)/n of the bytes at 0.8 of NVLink's rate.
+double modelled(const Measured& row) {
+  const NcclGraph graph = graph_of(row.arch);
+  const Bytes size(row.bytes);
+  if (row.kind() == CollectiveKind::AllToAll) {
+    const double link = 0.8 * (row.arch == "hopper" ? 450e9 : 900e9);
+    return row.bytes * (row.ranks - 1) / row.ranks / link;
+  }
+  const NcclCost cost = measured_cost(nccl_choice(graph, row.kind(), row.ranks, 1, size), graph,
+                                      row.kind(), row.ranks, 1, size);
+  return cost.time(size).value / measured_over_model(graph, row.kind(), row.ranks, 1, size);
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
+constexpr std::array<double, 8> kSizes = {1e6, 3e6, 1e7, 3e7, 1e8, 3e8, 1e9, 1e10};
+
+}  // namespace
+
+TEST_CASE("the factors inside a node are medians of what systems measured", "[nccl]") {
+  // The sum of log(measured / modelled) and the rows of each system, by the cell of the table.
+  using Cell = std::tuple<std::string, bool, int, double>;
+  std::map<Cell, std::map<std::string, std::pair<double, int>>> cells;
+  for (const Measured& row : measured_rows()) {
+    if (row.kind() == CollectiveKind::AllToAll) continue;
+    for (const double size : kSizes)
+      if (row.bytes >= size / 1.75 && row.bytes < size * 1.75) {
+        auto& [sum, count] =
+            cells[{row.arch, row.kind() == CollectiveKind::AllReduce, row.ranks, size}][row.system];
+        sum += std::log(row.seconds / modelled(row));
+        ++count;
+      }
+  }
+  CHECK(cells.size() > 100);
+  for (const auto& [cell, systems] : cells) {
+    const auto& [arch, all_reduces, ranks, size] = cell;
+    std::vector<double> means;
+    for (const auto& [system, sum] : systems) means.push_back(std::exp(sum.first / sum.second));
+    const CollectiveKind kind = all_reduces ? CollectiveKind::AllReduce : CollectiveKind::AllGather;
+    INFO(arch << " " << all_reduces << " " << ranks << " " << size);
+    CHECK(measured_over_model(graph_of(arch), kind, ranks, 1, Bytes(size)) ==
+          Approx(median(means)).margin(0.02));
+  }
+}
+
+TEST_CASE("collectives inside a node as measured", "[nccl]") {
+  std::map<std::string, std::pair<double, int>> with, without;
+  for (const Measured& row : measured_rows()) {
+    // The latency of small ones is the engine's.
+    if (row.kind() == CollectiveKind::AllToAll && row.bytes < 3e7) continue;
+    const double factor =
+        measured_over_model(graph_of(row.arch), row.kind(), row.ranks, 1, Bytes(row.bytes));
+    const double model = modelled(row);
+    const auto add = [&](auto& errors, double predicted) {
+      errors[row.collective].first += std::abs(predicted / row.seconds - 1);
+      ++errors[row.collective].second;
+    };
+    add(with, factor * model);
+    add(without, model);
+  }
+  REQUIRE(with.size() == 4);
+  for (const auto& [collective, sum] : with) {
+    INFO(collective << " " << sum.first / sum.second);
+    CHECK(sum.first / sum.second < 0.11);
+    const auto& plain = without[collective];
+    CHECK(plain.first / plain.second > 0.2);
+  }
+}
+
+}  // namespace windtunnel
