@@ -58,7 +58,8 @@ void refuse_simulated_only(const std::string& file, const Job& job) {
       {job.model.has_experts(), "a mixture of experts"},
       {job.parallel.context > 1, "context parallelism"},
       {is_set("kv_rank"), "latent attention"},
-      {is_set("qk_norm"), "a norm of queries and keys"}};
+      {is_set("qk_norm"), "a norm of queries and keys"},
+      {is_set("lora_rank"), "training of adapters alone"}};
   for (const auto& [simulated, what] : all)
     if (simulated) throw ConfigError(fmt::format("{}: error: {} is simulated only", file, what));
 }

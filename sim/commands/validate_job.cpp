@@ -37,6 +37,7 @@ class Mapping {
  private:
   void check_usable();
   void read_framework();
+  void read_layout();
   void read_sizes();
   long long gpus_of_node(const Rule& gpu, long long of_server);
   std::string fabric(const Rule& gpu, long long servers);
@@ -50,6 +51,7 @@ class Mapping {
   std::string parallel_of_layers();
   std::string precision();
   std::string execution();
+  std::string usual(std::string_view key) const;
   std::string recomputation();
   double share_by_utilization() const;
 
@@ -57,6 +59,7 @@ class Mapping {
   const Rule& rule(std::string_view section, const std::string& cell);
   long long size(std::string_view column) const;  // refuses the row if the cell gives none
   long long size_or(std::string_view column, long long otherwise);
+  std::optional<long long> stated_or_usual(std::string_view column, std::string_view key);
   long long sequence();
   void assume(const std::string& text) {
     if (!text.empty()) result_.assumed.push_back(text);
@@ -69,6 +72,7 @@ class Mapping {
   const PublishedRow& row_;
   const Rules& rules_;
   const Rule *framework_ = nullptr, *model_ = nullptr;
+  const Rule* layout_ = nullptr;  // null where no rule is of such a run
   MappedRow result_;
   long long gpus_ = 0, tensor_ = 1, pipeline_ = 1, data_ = 1, context_ = 1, chunks_ = 1, micro_ = 1,
             batch_ = 0;
@@ -133,11 +137,30 @@ void Mapping::read_framework() {
   assume("software as " + (*framework_)["name"]);
 }
 
+// Where a source's rows leave out what its published configurations say of such runs.
+void Mapping::read_layout() {
+  const std::string cell = fmt::format("{} on {} x {} by {}", row_.text("model"), row_.text("gpus"),
+                                       row_.text("gpu_type"), row_.text("framework"));
+  layout_ = rules_.find("layouts", cell);
+  if (!layout_) return;
+  if (const std::string reason = (*layout_)["reason"]; !reason.empty()) refuse(reason, cell);
+  assume((*layout_)["note"]);
+}
+
+std::optional<long long> Mapping::stated_or_usual(std::string_view column, std::string_view key) {
+  const auto stated = row_.count(column);
+  if (stated || !layout_ || (*layout_)[key].empty()) return stated;
+  assume(fmt::format("{} {} as its source's configurations", column, (*layout_)[key]));
+  return std::stoll((*layout_)[key]);
+}
+
 void Mapping::read_sizes() {
   gpus_ = size("gpus");
-  tensor_ = size("tp");
-  pipeline_ = size("pp");
-  context_ = row_.count("cp").value_or(1);
+  const bool is_stated = row_.count("tp").has_value();
+  const auto tensor = stated_or_usual("tp", "tensor");
+  tensor_ = tensor ? *tensor : size("tp");
+  pipeline_ = tensor && !is_stated ? row_.count("pp").value_or(1) : size("pp");
+  context_ = (is_stated ? row_.count("cp") : stated_or_usual("cp", "context")).value_or(1);
   const long long others = tensor_ * pipeline_ * context_;
   if (const auto data = row_.count("dp"))
     data_ = *data;
@@ -148,7 +171,7 @@ void Mapping::read_sizes() {
   if (data_ * others != gpus_)
     refuse("parallel sizes that do not multiply",
            fmt::format("{} x {} x {} x {} is not {}", data_, context_, tensor_, pipeline_, gpus_));
-  const auto batch = published_batch(row_), micro = row_.count("mbs");
+  const auto batch = published_batch(row_), micro = stated_or_usual("mbs", "micro_batch");
   const auto steps = row_.count("grad_accum");
   if (!batch) refuse("sizes not stated", "gbs");
   if (!row_.count("gbs") && !steps) assume("no gradient accumulation");
@@ -319,7 +342,8 @@ std::string Mapping::stage_layers() {
 std::string Mapping::parallel_of_layers() {
   std::string text;
   if (context_ > 1) {
-    const bool exchanges_heads = contains(row_.text("notes"), "CP uses all-to-all");
+    const bool exchanges_heads = contains(row_.text("notes"), "CP uses all-to-all") ||
+                                 (layout_ && (*layout_)["context_parallel"] == "ulysses");
     if (!exchanges_heads) assume("context parallel ring");
     text += fmt::format(", context: {}, context_parallel: {}", context_,
                         exchanges_heads ? "ulysses" : "ring");
@@ -372,7 +396,11 @@ std::string Mapping::parallel() {
 }
 
 std::string Mapping::precision() {
-  const std::string stated = row_.text("precision");
+  std::string stated = row_.text("precision");
+  if (stated.empty() && layout_ && !(*layout_)["precision"].empty()) {
+    stated = (*layout_)["precision"];
+    assume("precision " + stated + " as its source's configurations");
+  }
   const Rule& found = rule("precisions", stated);
   type_ = found["type"];
   attention_ = found["attention"];
@@ -386,6 +414,12 @@ std::string Mapping::precision() {
   // No software here reduces fp8.
   if (gradients == "same") gradients = type_ == "fp8" ? "bf16" : type_;
   return fmt::format("precision: {{compute: {}, gradients: {}}}\n", type_, gradients);
+}
+
+// The layout's word goes before the framework's.
+std::string Mapping::usual(std::string_view key) const {
+  const std::string of_layout = layout_ ? (*layout_)[key] : "";
+  return of_layout.empty() ? (*framework_)[key] : of_layout;
 }
 
 std::string Mapping::execution() {
@@ -407,7 +441,7 @@ std::string Mapping::execution() {
   if (!kernels.empty()) text += fmt::format("kernels: {}\n", kernels);
   for (const char* key :
        {"data_parallel", "pipeline_transfer", "gradient_accumulation", "host", "software"})
-    if (const std::string value = (*framework_)[key]; !value.empty())
+    if (const std::string value = usual(key); !value.empty())
       text += fmt::format("{}: {}\n", key, value);
   if (is_images_) text += "optimizer: sgd\ngradient_clipping: false\n";
   return text + recomputation();
@@ -423,6 +457,14 @@ std::string Mapping::recomputation() {
   if (recompute == "blocks") {
     share = share_by_utilization();
     recompute = share > 0 ? "full" : "none";
+  }
+  if (recompute == "least" && layout_ && !(*layout_)["recompute"].empty()) {
+    recompute = (*layout_)["recompute"];
+    assume("recompute " + recompute + " as its source's configurations");
+    if (const std::string count = (*layout_)["recompute_layers"]; !count.empty()) {
+      result_.recompute = {recompute};
+      return fmt::format("recompute_layers: {}\n", count);
+    }
   }
   if (const std::string usual = (*framework_)["recompute"];
       recompute == "least" && !usual.empty()) {
@@ -454,6 +496,7 @@ MappedRow Mapping::mapped() {
   try {
     check_usable();
     read_framework();
+    read_layout();
     const std::string numbers = precision(), what = model(), where = cluster(), how = parallel();
     result_.text = what + where + fmt::format("gpus: {}\n", gpus_) + how;
     result_.text += is_images_ ? fmt::format("batch: {{global: {}, micro: {}}}\n", batch_, micro_)

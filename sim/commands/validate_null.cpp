@@ -80,8 +80,8 @@ NullTerms null_terms(const Job& job) {
     sum.flops += costs.flops;
     sum.tensor_bytes += costs.tensor_bytes;
     sum.kernels += costs.kernels;
-    parameters += double(job.model.layers[layer].parameters_per_rank(job.parallel.tensor,
-                                                                     job.parallel.expert_ranks()));
+    parameters += double(
+        job.model.layers[layer].trained_per_rank(job.parallel.tensor, job.parallel.expert_ranks()));
   }
   if (job.model.layers.size() > 1) message = layer_work(job.model, 1, job.slice()).output.value;
   const double t = job.parallel.tensor, p = job.parallel.pipeline, d = job.parallel.data;

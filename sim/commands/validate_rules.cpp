@@ -13,8 +13,8 @@ struct Section {
   std::vector<std::string_view> keys;  // besides match, reason and note
 };
 
-const std::array<Section, 12>& known_sections() {
-  static const std::array<Section, 12> sections = {{
+const std::array<Section, 13>& known_sections() {
+  static const std::array<Section, 13> sections = {{
       {"gpus", {"node", "gpu", "types", "fabric", "set", "nvlink_domain"}},
       {"fabrics", {"nics", "rate", "channels", "channel", "fabric"}},
       {"frameworks",
@@ -39,6 +39,9 @@ const std::array<Section, 12>& known_sections() {
         "binned_length",
         "mean_length"}},
       {"models", {"family", "model", "extra", "ffn", "images", "virtual_stages"}},
+      {"layouts",
+       {"tensor", "context", "context_parallel", "micro_batch", "recompute", "recompute_layers",
+        "precision", "software"}},
       {"schedules", {"schedule"}},
       {"recompute", {"recompute", "share"}},
       {"attention", {"attention", "kernels"}},
@@ -51,8 +54,9 @@ const std::array<Section, 12>& known_sections() {
   return sections;
 }
 
-constexpr std::array<std::string_view, 6> kCounts = {"nics", "channels",       "nvlink_domain",
-                                                     "ffn",  "virtual_stages", "mean_length"};
+constexpr std::array<std::string_view, 10> kCounts = {
+    "nics",        "channels", "nvlink_domain", "ffn",         "virtual_stages",
+    "mean_length", "tensor",   "context",       "micro_batch", "recompute_layers"};
 
 std::vector<std::string> texts(const YamlValue& list) {
   std::vector<std::string> result;

@@ -8,8 +8,13 @@
 // then 3 h f_e E + h E + 3 h f_s. The first `dense_layers` keep their MLP, and of the others all
 // but every `expert_interval`-th.
 //
+// With `lora_rank` all of these are frozen, and adapters of that rank beside the linears named are
+// trained.
+//
 // With `kv_rank` (DeepSeek-V3) attention is latent: `head_size` is then that of queries and keys,
 // `rope_size` of it with positions.
+#include <algorithm>
+
 #include "model/families.hpp"
 #include "model/moe.hpp"
 #include "model/transformer.hpp"
@@ -40,7 +45,15 @@ constexpr ParameterSpec kParameters[] = {
     {"query_rank", ParameterKind::Count, false, 0},
     {"rope_size", ParameterKind::Count, false, 0},
     {"value_size", ParameterKind::Count, false, 0},
+    {"lora_rank", ParameterKind::Count, false, 0},  // absent: everything is trained
+    {"lora_qkv", ParameterKind::Flag, false, 0},
+    {"lora_projection", ParameterKind::Flag, false, 0},
+    {"lora_mlp_in", ParameterKind::Flag, false, 0},
+    {"lora_mlp_out", ParameterKind::Flag, false, 0},
+    {"lora_dropout", ParameterKind::Flag, false, 0},
 };
+constexpr std::string_view kAdaptedLinears[] = {"lora_qkv", "lora_projection", "lora_mlp_in",
+                                                "lora_mlp_out"};
 
 constexpr std::string_view kExpertParameters[] = {"experts_per_token", "expert_ffn",
                                                   "shared_expert_ffn", "capacity_factor",
@@ -70,6 +83,12 @@ BlockShape block_shape(const Parameters& parameters, int block) {
                   .query_rank = parameters.count("query_rank"),
                   .rope = parameters.count("rope_size"),
                   .value = parameters.count("value_size")};
+  shape.adapters = {.rank = parameters.count("lora_rank"),
+                    .qkv = parameters.flag("lora_qkv"),
+                    .projection = parameters.flag("lora_projection"),
+                    .mlp_in = parameters.flag("lora_mlp_in"),
+                    .mlp_out = parameters.flag("lora_mlp_out"),
+                    .dropout = parameters.flag("lora_dropout")};
   if (!has_experts(parameters, block)) return shape;
   shape.moe = {.experts = parameters.count("experts"),
                .per_token = parameters.count("experts_per_token"),
@@ -112,6 +131,21 @@ std::string limits_of_latent_attention(const Parameters& parameters) {
   return {};
 }
 
+std::string limits_of_adapters(const Parameters& parameters) {
+  const bool is_frozen = parameters.count("lora_rank") > 0;
+  const auto is_set = [&](std::string_view name) { return parameters.flag(name); };
+  if (!is_frozen) {
+    for (const std::string_view name : kAdaptedLinears)
+      if (is_set(name)) return std::string(name) + " needs the key lora_rank";
+    return is_set("lora_dropout") ? "lora_dropout needs the key lora_rank" : "";
+  }
+  if (std::none_of(std::begin(kAdaptedLinears), std::end(kAdaptedLinears), is_set))
+    return "lora_rank needs one of lora_qkv, lora_projection, lora_mlp_in and lora_mlp_out";
+  if (parameters.count("experts") > 0 || parameters.count("kv_rank") > 0)
+    return "adapters beside experts or latent attention are not modelled";
+  return most_limit("lora_rank", parameters.count("lora_rank"), parameters.count("hidden"));
+}
+
 std::string limits(const Parameters& parameters) {
   const std::int64_t heads = parameters.count("heads");
   if (parameters.count("head_size") == 0 && parameters.count("hidden") % heads != 0)
@@ -122,21 +156,25 @@ std::string limits(const Parameters& parameters) {
   if (!why.empty()) return why;
   why = multiple_limit("heads", heads, "kv_heads", count_or(parameters, "kv_heads", heads));
   if (why.empty()) why = limits_of_latent_attention(parameters);
-  return why.empty() ? limits_of_experts(parameters) : why;
+  if (why.empty()) why = limits_of_experts(parameters);
+  return why.empty() ? limits_of_adapters(parameters) : why;
 }
 
 std::vector<Layer> layers(const Parameters& parameters) {
   const std::int64_t hidden = parameters.count("hidden");
-  const Tensor words = {"embedding.words", parameters.count("vocab") * hidden, true};
+  const bool is_frozen = parameters.count("lora_rank") > 0;
+  const Tensor words = {.name = "embedding.words",
+                        .numel = parameters.count("vocab") * hidden,
+                        .split = true,
+                        .frozen = is_frozen};
+  const Tensor norm = {.name = "final_norm.weight", .numel = hidden, .frozen = is_frozen};
+  Tensor head = words;
+  if (!parameters.flag("tied_embeddings")) head.name = "head";
   std::vector<Layer> list = {{"embedding", LayerKind::Embedding, {words}}};
   for (int i = 0; i < parameters.count("layers"); ++i)
     list.push_back({"block " + std::to_string(i), LayerKind::Block,
                     transformer_block_tensors(block_shape(parameters, i))});
-  const bool tied = parameters.flag("tied_embeddings");
-  list.push_back(
-      {"head",
-       LayerKind::Head,
-       {{"final_norm.weight", hidden, false}, tied ? words : Tensor{"head", words.numel, true}}});
+  list.push_back({"head", LayerKind::Head, {norm, head}});
   return list;
 }
 
@@ -145,11 +183,12 @@ LayerWork work(const Model& model, int layer, const Slice& slice) {
   const TransformerSlice here(slice, slice.sequence, parameters.count("hidden"));
   switch (model.layers[std::size_t(layer)].kind) {
     case LayerKind::Embedding:
-      return token_embedding(here, {.vocab = parameters.count("vocab")});
+      return token_embedding(
+          here, {.vocab = parameters.count("vocab"), .frozen = parameters.count("lora_rank") > 0});
     case LayerKind::Block:
       return transformer_block(here, block_shape(parameters, layer - 1), slice.recompute);
     case LayerKind::Head:
-      return language_head(here, parameters.count("vocab"));
+      return language_head(here, parameters.count("vocab"), parameters.count("lora_rank") > 0);
   }
   SIM_CHECK(false, "a layer of no kind");
 }

@@ -36,6 +36,13 @@ std::int64_t Layer::parameters_per_rank(int tensor_degree, int expert_ranks) con
   return numel;
 }
 
+std::int64_t Layer::trained_per_rank(int tensor_degree, int expert_ranks) const {
+  std::int64_t numel = 0;
+  for (const Tensor& tensor : tensors)
+    if (!tensor.frozen) numel += tensor.numel_per_rank(tensor_degree, expert_ranks);
+  return numel;
+}
+
 std::int64_t Model::parameter_count() const {
   std::int64_t numel = -shared_numel(layers);
   for (const Layer& layer : layers) numel += layer.parameters();
@@ -48,6 +55,14 @@ std::int64_t Model::active_parameter_count() const {
     for (const Tensor& tensor : layer.tensors)
       if (tensor.experts > 0)
         numel -= tensor.numel / tensor.experts * (tensor.experts - tensor.experts_per_token);
+  return numel;
+}
+
+std::int64_t Model::trained_parameter_count() const {
+  std::int64_t numel = layers.front().tensors.empty() || layers.front().tensors.front().frozen
+                           ? 0
+                           : -shared_numel(layers);
+  for (const Layer& layer : layers) numel += layer.trained_per_rank(1);
   return numel;
 }
 

@@ -59,6 +59,7 @@ struct Tensor {
   // Of routed experts, stacked: how many there are and how many of them a token passes. Divided by
   // the ranks of expert x expert tensor parallelism and not by t. 0: no such tensor.
   int experts = 0, experts_per_token = 0;
+  bool frozen = false;  // has no gradient and no optimizer state
 
   std::int64_t numel_per_rank(int tensor, int expert_ranks) const;
 };
@@ -70,6 +71,7 @@ struct Layer {
   std::vector<Tensor> tensors;  // in registration order, as a framework lists its parameters
   std::int64_t parameters() const;
   std::int64_t parameters_per_rank(int tensor, int expert_ranks = 1) const;
+  std::int64_t trained_per_rank(int tensor, int expert_ranks = 1) const;
 };
 
 // One micro-batch on one rank: what the work of a layer depends on besides the model.
@@ -162,9 +164,10 @@ struct Model {
 
   // A tied head shares the embedding's tensor, which counts once.
   std::int64_t parameter_count() const;
-  std::int64_t active_parameter_count() const;  // those that one token passes
-  bool has_experts() const;                     // routed ones
-  bool tied_embeddings() const;                 // first and last layer share a tensor
+  std::int64_t active_parameter_count() const;   // those that one token passes
+  std::int64_t trained_parameter_count() const;  // those that are not frozen
+  bool has_experts() const;                      // routed ones
+  bool tied_embeddings() const;                  // first and last layer share a tensor
 };
 Model build_model(std::string name, const ModelFamily& family, Parameters parameters);
 LayerWork layer_work(const Model& model, int layer, const Slice& slice);

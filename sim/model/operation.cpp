@@ -137,7 +137,7 @@ Again again_per_op(const std::vector<Operation>& operations) {
   bool keep_linear = true, after_attention = false;
   for (const Operation& op : operations) {
     const bool attention = has_class(op, OpClass::Attention);
-    const bool linear = !attention && op.held > Bytes(0);
+    const bool linear = !attention && op.output > Bytes(0);
     if (linear && after_attention) again.kept += op.input;  // attention's output
     if (linear && keep_linear) again.kept += op.output;
     if (!attention && !(linear && keep_linear))

@@ -9,7 +9,7 @@ namespace {
 // log-softmax are kept; backward, the loss's gradient and the log-softmax's come on top, 4 each.
 constexpr double kTorchLogitKept = 2 + 4, kTorchLogitMost = 2 + 4 + 4 + 4;
 
-constexpr std::array<Software, 7> kTable = {{
+constexpr std::array<Software, 8> kTable = {{
     {.name = "bare", .has_runtime = false, .source = "Korthikanti et al. 2022, arXiv:2205.05198"},
     // vocab_parallel_cross_entropy works in place on one fp32 copy; the GEMM's bf16 logits live
     // beside it forward, their gradient backward.
@@ -17,6 +17,11 @@ constexpr std::array<Software, 7> kTable = {{
      .logit_bytes_most = 2 + 4,
      .source = "NVIDIA/Megatron-LM d98e8a64, megatron/core/tensor_parallel/cross_entropy.py; norm "
                "and SwiGLU of TransformerEngine"},
+    {.name = "megatron-fp8-gate",
+     .fp8_gate = true,
+     .logit_bytes_most = 2 + 4,
+     .source = "as megatron, with activation_func_fp8_input_store (NVIDIA/Megatron-LM, "
+               "megatron/core/transformer/transformer_config.py)"},
     // ZeRO reduces through a flat buffer of reduce_bucket_size = 5e8 gradients.
     {.name = "deepspeed",
      .logit_bytes_most = 2 + 4,

@@ -18,6 +18,7 @@ struct Software {
   double norm_copies = 1;
   // A fused SwiGLU keeps gate and up; as separate operations also silu(gate).
   bool fused_gate = true;
+  bool fp8_gate = false;  // keeps them in one byte each
   // Sequence parallelism: a linear keeps the gathered input instead of its own part.
   bool keeps_gathered_inputs = false;
   // Logits of all words on every tensor-parallel rank.

@@ -3,6 +3,7 @@
 #include <initializer_list>
 #include <utility>
 
+#include "model/adapter.hpp"
 #include "model/context_parallel.hpp"
 #include "model/latent_attention.hpp"
 #include "model/moe.hpp"
@@ -124,8 +125,11 @@ Operation flash_attention(const TransformerSlice& slice, const BlockShape& shape
                    .is_cudnn = is_cudnn};
   backward.format = slice.wide_format();
   backward.bytes = Bytes(per_feature * 2 * (queries + outputs + pairs) + sums);
-  // Its output is kept as the projection's input, which in an fp8 job is another copy.
-  const double own = slice.type == DType::Fp8 ? outputs : 0;
+  // Its output is kept as the projection's input, which in an fp8 job is another copy, and which a
+  // frozen projection does not keep, unless an adapter there does as it is.
+  const AdapterShape& adapters = shape.adapters;
+  const bool is_shared = !shape.is_frozen() || (adapters.projection && !adapters.dropout);
+  const double own = slice.type == DType::Fp8 || !is_shared ? outputs : 0;
   Operation op = elementwise_operation("attention", forward, backward,
                                        Bytes(per_feature * (queries + pairs + own) + sums));
   op.working = Bytes(per_feature * (queries + outputs + pairs));  // gradients of Q, K, V and O
@@ -360,10 +364,12 @@ Operation activation_function(const TransformerSlice& slice, std::string_view na
 Operation swiglu(const TransformerSlice& slice, std::string_view name, double elements) {
   const double bytes = slice.element * elements;
   const bool eager = slice.kernels != Kernels::Fused;
-  const int kept = slice.software->fused_gate && !eager ? 2 : 3;
+  const double kept = slice.software->fp8_gate               ? 2 * elements
+                      : slice.software->fused_gate && !eager ? 2 * bytes
+                                                             : 3 * bytes;
   Operation op = elementwise_operation(
       name, elementwise_kernels((eager ? 5 : 3) * bytes, eager ? 2 : 1),
-      elementwise_kernels((eager ? 9 : 5) * bytes, eager ? 3 : 1), Bytes(kept * bytes));
+      elementwise_kernels((eager ? 9 : 5) * bytes, eager ? 3 : 1), Bytes(kept));
   op.working = Bytes(3 * bytes);
   return op;
 }
@@ -390,17 +396,26 @@ LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& sha
   const auto add_bias = [&](std::string_view name, double elements) {
     if (shape.biased) add(bias_gradient(name, elements, slice.element));
   };
+  const AdapterShape& adapters = shape.adapters;
+  const auto add_linear = [&](const GemmNames& names, std::int64_t in, std::int64_t out,
+                              LinearSplit split, bool has_adapter) {
+    Operation op = split == LinearSplit::Columns ? column_parallel_linear(slice, names, in, out)
+                                                 : row_parallel_linear(slice, names, in, out);
+    add(shape.is_frozen() ? frozen(std::move(op)) : std::move(op));
+    if (has_adapter) add(adapter(slice, adapters, in, out, split));
+  };
   const double tokens = double(slice.tokens);
   if (shape.latent.kv_rank > 0) {
     for (Operation& op : latent_operations(slice, shape)) add(std::move(op));
   } else {
-    add(column_parallel_linear(slice, kQkv, shape.hidden, qkv));
+    add_linear(kQkv, shape.hidden, qkv, LinearSplit::Columns, adapters.qkv);
     add_bias("qkv.bias_gradient", tokens * double(qkv) / slice.tensor);
     if (shape.qk_norm) add(query_key_norm(slice, shape));
     if (shape.rotary) add(rotary(slice, shape));
   }
   add(attention_core(slice, shape));
-  add(row_parallel_linear(slice, kProjection, shape.heads * shape.value_size(), shape.hidden));
+  add_linear(kProjection, shape.heads * shape.value_size(), shape.hidden, LinearSplit::Rows,
+             adapters.projection);
   add_bias("projection.bias_gradient", slice.local_elements());
   add(residual_add(slice, "attention_residual", shape.dropout));
   if (shape.post_norm) add(norm("attention_norm"));
@@ -411,7 +426,7 @@ LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& sha
   } else {
     const std::int64_t mlp_in = (shape.is_gated() ? 2 : 1) * shape.ffn;
     const double width_of_rank = tokens * double(shape.ffn) / slice.tensor;
-    add(column_parallel_linear(slice, kMlpIn, shape.hidden, mlp_in));
+    add_linear(kMlpIn, shape.hidden, mlp_in, LinearSplit::Columns, adapters.mlp_in);
     add_bias("mlp_in.bias_gradient", tokens * double(mlp_in) / slice.tensor);
     switch (shape.activation) {
       case MlpActivation::Gelu:
@@ -424,7 +439,7 @@ LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& sha
         add(squared_relu(slice, width_of_rank));
         break;
     }
-    add(row_parallel_linear(slice, kMlpOut, shape.ffn, shape.hidden));
+    add_linear(kMlpOut, shape.ffn, shape.hidden, LinearSplit::Rows, adapters.mlp_out);
     add_bias("mlp_out.bias_gradient", slice.local_elements());
   }
   add(residual_add(slice, "mlp_residual", shape.dropout));
@@ -467,11 +482,27 @@ std::vector<Tensor> transformer_block_tensors(const BlockShape& shape) {
     add("mlp_out", shape.hidden * shape.ffn, shape.hidden, true, false);
   }
   if (shape.post_norm) norm("mlp_norm");
+  if (!shape.is_frozen()) return tensors;
+  for (Tensor& tensor : tensors) tensor.frozen = true;
+  const AdapterShape& adapters = shape.adapters;
+  const auto adapt = [&](bool is_there, const char* name, std::int64_t in, std::int64_t out) {
+    if (!is_there) return;
+    for (Tensor& tensor : adapter_tensors(name, adapters.rank, in, out))
+      tensors.push_back(std::move(tensor));
+  };
+  adapt(adapters.qkv, "qkv", shape.hidden, qkv);
+  adapt(adapters.projection, "projection", width, shape.hidden);
+  adapt(adapters.mlp_in, "mlp_in", shape.hidden, mlp_in);
+  adapt(adapters.mlp_out, "mlp_out", shape.ffn, shape.hidden);
   return tensors;
 }
 
 LayerWork token_embedding(const TransformerSlice& slice, const EmbeddingShape& shape) {
   std::vector<Operation> operations = {word_lookup(slice, shape.vocab)};
+  if (shape.frozen) {
+    operations.front() = frozen(std::move(operations.front()));
+    operations.front().working = Bytes(0);  // the table's gradient
+  }
   for (int i = 0; i < shape.added; ++i) operations.push_back(added_embedding(slice));
   if (shape.norm) operations.push_back(norm_operation(slice, "embedding_norm"));
   if (shape.dropout) operations.push_back(dropout(slice, "embedding_dropout"));
@@ -479,7 +510,8 @@ LayerWork token_embedding(const TransformerSlice& slice, const EmbeddingShape& s
                          Recompute::None);
 }
 
-std::vector<Operation> vocabulary_loss(const TransformerSlice& slice, std::int64_t vocab) {
+std::vector<Operation> vocabulary_loss(const TransformerSlice& slice, std::int64_t vocab,
+                                       bool is_frozen) {
   TransformerSlice wide = slice;
   wide.type = slice.wide_format().value_or(slice.type);
   Operation logits = column_parallel_linear(wide, kLogits, slice.hidden, vocab);
@@ -487,7 +519,7 @@ std::vector<Operation> vocabulary_loss(const TransformerSlice& slice, std::int64
        {&logits.forward, &logits.backward, &logits.backward_input, &logits.backward_weight})
     for (Piece& piece : *pieces)
       if (auto* work = std::get_if<Work>(&piece.what)) work->format = slice.wide_format();
-  return {logits, cross_entropy(slice, vocab)};
+  return {is_frozen ? frozen(logits) : logits, cross_entropy(slice, vocab)};
 }
 
 void set_logits(const TransformerSlice& slice, std::int64_t vocab, LayerWork& work) {
@@ -498,9 +530,10 @@ void set_logits(const TransformerSlice& slice, std::int64_t vocab, LayerWork& wo
   work.working = Bytes((software.logit_bytes_most - software.logit_bytes_kept) * logits);
 }
 
-LayerWork language_head(const TransformerSlice& slice, std::int64_t vocab) {
+LayerWork language_head(const TransformerSlice& slice, std::int64_t vocab, bool is_frozen) {
   std::vector<Operation> operations = {norm_operation(slice, "final_norm")};
-  for (Operation& op : vocabulary_loss(slice, vocab)) operations.push_back(std::move(op));
+  for (Operation& op : vocabulary_loss(slice, vocab, is_frozen))
+    operations.push_back(std::move(op));
   LayerWork work =
       assembled_layer(operations, LayerKind::Head, slice.local_hidden(), Bytes(0), Recompute::None);
   set_logits(slice, vocab, work);
@@ -529,6 +562,7 @@ std::string block_slice_limits(const BlockShape& shape, std::int64_t sequence, c
       split_limit("key-value heads", shape.kv_heads, slice.tensor),
       shape.moe.experts > 0 ? expert_slice_limits(shape.moe, slice)
                             : split_limit("features of the MLP", shape.ffn, slice.tensor),
+      split_limit("ranks of the adapters (lora_rank)", shape.adapters.rank, slice.tensor),
       context_slice_limits(shape, sequence, slice),
       slice.sequence_parallel ? split_limit("tokens of a sequence (sequence parallelism)",
                                             sequence / slice.context, slice.tensor)

@@ -66,6 +66,13 @@ struct LatentShape {
   std::int64_t value = 0;       // features of a head's values
 };
 
+// Low-rank adapters beside frozen linears (adapter.hpp).
+struct AdapterShape {
+  std::int64_t rank = 0;  // 0: none, and everything is trained
+  bool qkv = false, projection = false, mlp_in = false, mlp_out = false;  // where they are
+  bool dropout = false;                                                   // of what enters them
+};
+
 // Between the linears of an MLP. SwiGLU has a gate: gate and up in one GEMM.
 enum class MlpActivation { Gelu, SwiGlu, SquaredRelu };
 
@@ -80,8 +87,10 @@ struct BlockShape {
   bool qk_norm = false;    // of each head's query and key, before the rotary positions
   ExpertShape moe;         // gated, without biases
   LatentShape latent;      // head_size is then that of queries and keys
+  AdapterShape adapters;
 
   bool is_gated() const { return activation == MlpActivation::SwiGlu; }
+  bool is_frozen() const { return adapters.rank > 0; }
   std::int64_t value_size() const { return latent.kv_rank > 0 ? latent.value : head_size; }
 };
 
@@ -165,6 +174,7 @@ struct EmbeddingShape {
   int added = 0;  // learned embeddings added to the word's: positions, token types
   bool norm = false;
   bool dropout = false;
+  bool frozen = false;
 };
 // Vocabulary split over the ranks: each looks up the words it has, and the sum over ranks is the
 // embedding (all-reduce, or reduce-scatter under sequence parallelism; backward gathers dY then).
@@ -173,12 +183,13 @@ LayerWork token_embedding(const TransformerSlice& slice, const EmbeddingShape& s
 // The linear onto the split vocabulary, and cross entropy on logits that stay split: the maximum,
 // the target's logit and the sum of exponentials are all-reduced, b s fp32 each.
 // Source: megatron/core/tensor_parallel/cross_entropy.py.
-std::vector<Operation> vocabulary_loss(const TransformerSlice& slice, std::int64_t vocab);
+std::vector<Operation> vocabulary_loss(const TransformerSlice& slice, std::int64_t vocab,
+                                       bool is_frozen = false);
 // Sets the logits that a head keeps, and what its loss needs at most: b s V / t logits, or b s V
 // where the software gathers them, of the software's bytes each.
 void set_logits(const TransformerSlice& slice, std::int64_t vocab, LayerWork& work);
 // The end of a decoder: norm, logits, loss.
-LayerWork language_head(const TransformerSlice& slice, std::int64_t vocab);
+LayerWork language_head(const TransformerSlice& slice, std::int64_t vocab, bool is_frozen = false);
 
 // Why `value` cannot be split over the ranks, or empty. `what` names it.
 std::string split_limit(std::string_view what, long long value, int tensor);

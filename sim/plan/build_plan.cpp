@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "base/check.hpp"
@@ -64,8 +65,8 @@ void add_accumulation(const Job& job, const Layer& layer, LayerWork& work) {
   }
   const double each = bytes_of(precision.compute) + 2 * bytes_of(precision.gradients);
   Work sum = elementwise(Bytes(
-      each * double(layer.parameters_per_rank(job.parallel.tensor, job.parallel.expert_ranks()))));
-  sum.kernels = int(layer.tensors.size());
+      each * double(layer.trained_per_rank(job.parallel.tensor, job.parallel.expert_ranks()))));
+  sum.kernels = int(std::ranges::count(layer.tensors, false, &Tensor::frozen));
   if (sum.bytes.value == 0) return;
   work.backward.push_back({"accumulate", sum});
   work.backward_weight.push_back({"accumulate", sum});

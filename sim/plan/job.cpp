@@ -47,6 +47,11 @@ double optimizer_state_bytes(OptimizerKind kind, const Precision& precision) {
   return master + (kind == OptimizerKind::Adam ? 8 : 4);
 }
 
+double frozen_weight_bytes(DType compute, LayerKind kind) {
+  return compute == DType::Fp8 && kind != LayerKind::Block ? bytes_of(DType::Bf16)
+                                                           : bytes_of(compute);
+}
+
 double resident_weight_bytes(DType compute) {
   return compute == DType::Fp8 ? 2 : bytes_of(compute);
 }

@@ -79,7 +79,7 @@ void Cutter::append_parts(const Action& action, bool reduce, std::vector<Part>& 
     const Bytes limit = job_.parallel.tensor_lists ? Bytes(0) : kNoLimit;
     for (int layer = range.first; layer < range.end; ++layer) {
       Part part{.action = action, .layers = {layer, layer + 1}};
-      if (reduce && own_.count_of(layer).total() > 0)
+      if (reduce && own_.count_of(layer).trained() > 0)
         part.buckets = buckets(part.layers, false, limit, limit);
       cut.push_back(part);
     }
@@ -115,7 +115,7 @@ std::vector<GradientBucket> Cutter::buckets(LayerRange range, bool expert, Bytes
   for (int layer = range.end - 1; layer >= range.first; --layer) {
     const std::vector<Tensor> tensors = own_.tensors_of(layer);
     for (auto tensor = tensors.rbegin(); tensor != tensors.rend(); ++tensor) {
-      if (own_.is_expert(*tensor) != expert) continue;
+      if (tensor->frozen || own_.is_expert(*tensor) != expert) continue;
       const std::int64_t numel = own_.numel_of(*tensor);
       if (own_.shards() > 1 && is_shared_with_other_end(*tensor)) alone = int(sizes.size());
       tensors_ready.push_back({numel, expert, layer});

@@ -86,17 +86,26 @@ int ProgramBuilder::add(Op op) {
 // state, stage 2 the gradients too, stage 3 the weights too.
 void ProgramBuilder::set_resident_memory() {
   ParameterCount count;
-  for (int layer = 0; layer < int(job_.model.layers.size()); ++layer)
-    if (own_.owns(layer)) count.add(own_.count_of(layer));
+  double frozen_bytes = 0;
+  for (int layer = 0; layer < int(job_.model.layers.size()); ++layer) {
+    if (!own_.owns(layer)) continue;
+    const ParameterCount of_layer = own_.count_of(layer);
+    count.add(of_layer);
+    frozen_bytes +=
+        double(of_layer.frozen) *
+        frozen_weight_bytes(job_.precision.compute, job_.model.layers[std::size_t(layer)].kind);
+  }
   program_.parameters = count.total();
   held_ = own_.sharded(count);
-  const double parameters = double(program_.parameters);
+  const double parameters = double(count.trained());
   const int zero = job_.parallel.zero_stage;
   const auto set = [&](MemoryKind kind, double bytes_per_parameter, bool divided) {
     program_.at_start[std::size_t(kind)] =
         Bytes((divided ? held_ : parameters) * bytes_per_parameter);
   };
   set(MemoryKind::Weights, resident_weight_bytes(job_.precision.compute), zero == 3);
+  program_.at_start[std::size_t(MemoryKind::Weights)] +=
+      Bytes(frozen_bytes / (zero == 3 ? own_.shards() : 1));
   set(MemoryKind::Gradients, gradient_bytes_, zero >= 2);
   set(MemoryKind::Optimizer, optimizer_state_bytes(job_.optimizer, job_.precision), zero >= 1);
   if (!own_.has_copies()) return;
@@ -303,7 +312,7 @@ void ProgramBuilder::add_replicated_reduction() {
     if (!own_.owns(layer) || job_.model.layers[std::size_t(layer)].kind == LayerKind::Embedding)
       continue;
     for (const Tensor& tensor : own_.tensors_of(layer))
-      if (!tensor.split && tensor.experts == 0) numel += tensor.numel;
+      if (!tensor.split && !tensor.frozen && tensor.experts == 0) numel += tensor.numel;
   }
   if (numel == 0) return;
   Op op{.kind = OpKind::Collective,
@@ -322,6 +331,7 @@ void ProgramBuilder::add_embedding_reduction() {
   const auto [first, last] = grid_.embedding_ends;
   if (first == last || (program_.pipeline != first && program_.pipeline != last)) return;
   const Tensor& tied = job_.model.layers.front().tensors.front();
+  if (tied.frozen) return;
   const std::int64_t numel = tied.split ? tied.numel / grid_.tensor : tied.numel;
   add({.kind = OpKind::Collective,
        .stream = job_.data_parallel.overlap ? Stream::Communication : Stream::Compute,

@@ -52,7 +52,9 @@ bool RankParameters::is_expert(const Tensor& tensor) const {
 ParameterCount RankParameters::count_of(int layer) const {
   ParameterCount count;
   for (const Tensor& tensor : tensors_of(layer))
-    (is_expert(tensor) ? count.expert : count.shared) += numel_of(tensor);
+    (tensor.frozen       ? count.frozen
+     : is_expert(tensor) ? count.expert
+                         : count.shared) += numel_of(tensor);
   return count;
 }
 

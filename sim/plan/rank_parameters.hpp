@@ -11,9 +11,15 @@ namespace windtunnel {
 
 // Of one rank: routed experts are apart where other ranks hold copies of them than of the rest.
 struct ParameterCount {
-  std::int64_t shared = 0, expert = 0;
-  std::int64_t total() const { return shared + expert; }
-  void add(const ParameterCount& more) { shared += more.shared, expert += more.expert; }
+  std::int64_t shared = 0, expert = 0;  // that are trained
+  std::int64_t frozen = 0;
+  std::int64_t trained() const { return shared + expert; }
+  std::int64_t total() const { return trained() + frozen; }
+  void add(const ParameterCount& more) {
+    shared += more.shared;
+    expert += more.expert;
+    frozen += more.frozen;
+  }
 };
 
 class RankParameters {
@@ -34,7 +40,7 @@ class RankParameters {
   bool folds_experts() const { return folds_experts_; }
   int shards() const { return shards_; }                // of the optimizer state
   int expert_shards() const { return expert_shards_; }  // of that of routed experts
-  // Parameters whose optimizer state this rank holds.
+  // Trained parameters whose optimizer state this rank holds.
   double sharded(const ParameterCount& parameters) const;
 
  private:

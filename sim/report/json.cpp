@@ -153,6 +153,7 @@ Json inputs_json(const Job& job) {
           {"model_family", std::string(job.model.family->name)},
           {"parameters", job.model.parameter_count()},
           {"active_parameters", job.model.active_parameter_count()},
+          {"trained_parameters", job.model.trained_parameter_count()},
           {"cluster", job.cluster.name},
           {"fabric", or_null_text(job.cluster.fabric)},
           {"gpus", job.gpus},

@@ -80,13 +80,15 @@ std::string title(const Report& report, const Job& job) {
   if (job.recorded) return title_of_recorded(report, job);
   const Parallelism& parallel = job.parallel;
   const bool is_sequence = job.model.family->is_sequence;
-  const std::string active =
-      job.model.has_experts()
-          ? fmt::format(", {} active", readable_count(double(job.model.active_parameter_count())))
-          : "";
+  std::string which;
+  if (job.model.has_experts())
+    which += fmt::format(", {} active", readable_count(double(job.model.active_parameter_count())));
+  if (const auto trained = job.model.trained_parameter_count();
+      trained != job.model.parameter_count())
+    which += fmt::format(", {} trained", readable_count(double(trained)));
   std::vector<std::string> parts = {
       fmt::format("{}: {} ({} parameters{})", report.job, report.model,
-                  readable_count(double(job.model.parameter_count())), active),
+                  readable_count(double(job.model.parameter_count())), which),
       fmt::format("{} x {} of {}", report.gpus, gpu_names(job), report.cluster),
       fmt::format("tensor {} x pipeline {} x data {}", parallel.tensor, parallel.pipeline,
                   parallel.data)};
