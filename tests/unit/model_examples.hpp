@@ -42,14 +42,25 @@ inline Model gpt3_175b() {
   return gpt(12288, 96, 96, 51200, 2048);
 }
 
+inline Values llama_values(double hidden, double layers, double ffn, double heads, double kv_heads,
+                           double vocab) {
+  return {{"hidden", {hidden}}, {"layers", {layers}},     {"ffn", {ffn}},
+          {"heads", {heads}},   {"kv_heads", {kv_heads}}, {"vocab", {vocab}}};
+}
 inline Model llama(double hidden, double layers, double ffn, double heads, double kv_heads,
                    double vocab) {
-  return model_of("llama", {{"hidden", {hidden}},
-                            {"layers", {layers}},
-                            {"ffn", {ffn}},
-                            {"heads", {heads}},
-                            {"kv_heads", {kv_heads}},
-                            {"vocab", {vocab}}});
+  return model_of("llama", llama_values(hidden, layers, ffn, heads, kv_heads, vocab));
+}
+// Beside every linear, with dropout, unless `which` says otherwise.
+inline Model with_adapters(Values values, double rank = 16,
+                           Values which = {{"lora_qkv", {1}},
+                                           {"lora_projection", {1}},
+                                           {"lora_mlp_in", {1}},
+                                           {"lora_mlp_out", {1}},
+                                           {"lora_dropout", {1}}}) {
+  values.push_back({"lora_rank", {rank}});
+  values.insert(values.end(), which.begin(), which.end());
+  return model_of("llama", values);
 }
 inline Model llama3_8b() {
   return llama(4096, 32, 14336, 32, 8, 128256);
@@ -122,6 +133,7 @@ inline std::vector<Model> examples() {
                              {"value_size", {32}},
                              {"kv_rank", {64}},
                              {"query_rank", {96}}}),
+          with_adapters(llama_values(4096, 2, 14336, 32, 8, 128256)),
           bert(1024, 2, 1),
           bert(768, 2, 0),
           model_of("vit", {{"layers", {2}}, {"hidden", {768}}, {"heads", {12}}, {"patch", {16}}}),
