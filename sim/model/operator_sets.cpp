@@ -171,29 +171,47 @@ constexpr BlockOperator kApex[] = {
     {"add", Core, Backward, 2, 24, 12},  // three gradients of the input of queries, keys and values
 };
 
+// AdamWeightDecayOptimizer: nine products, sums and roots of one operand at 8 bytes and five of two
+// at 12; an assignment takes its operand over. Before it clipping, 8 besides the norm, which a job
+// counts anyway. Mixed: unscaled 8 and checked 6 by three, and weight and gradient of a linear
+// cast, 6 each.
+constexpr UpdateOperators kTensorFlow1Adam = {.kernels = 14 + 1,
+                                              .kernels_mixed = 15 + 3 + 2,
+                                              .fp32 = 9 * 8 + 5 * 12 + 8,
+                                              .mixed = 140 + 14 + 12};
+// One operator for Adam, 28. Before it clipping by square, sum (the norm, counted by the job) and
+// product, 8 + 8; a copy of each weight for its decay, scaled twice, subtracted and assigned back,
+// 4 x 8 + 12. Mixed: unscaled and checked 12, weight and gradient cast 6 each.
+constexpr UpdateOperators kPaddleAdam = {
+    .kernels = 1 + 2 + 5, .kernels_mixed = 8 + 2 + 2, .fp32 = 28 + 16 + 44, .mixed = 88 + 12 + 12};
+
 }  // namespace
 
 const OperatorSet kTensorFlow1Operators = {
-    kTensorFlow1,
+    kTensorFlow1, kTensorFlow1Adam,
     "NVIDIA/tensorflow auto_mixed_precision_lists.h @0936b2e6, tensorflow/contrib/layers/python/"
     "layers/layers.py @135277e9; NVIDIA/DeepLearningExamples TensorFlow/LanguageModeling/BERT/"
-    "modeling.py @cef4bab3"};
+    "modeling.py @cef4bab3, optimization.py @0053b4b8"};
 const OperatorSet kXlaOperators = {
     kXla,
+    {},
     "the operators of NVIDIA/DeepLearningExamples TensorFlow2/LanguageModeling/BERT "
     "official/nlp/modeling/layers/transformer.py and attention.py @8a6ae958, fused by those rules; "
     "which operators auto-clustering leaves out is from memory"};
 const OperatorSet kOneFlowOperators = {
     kOneFlow,
+    {},
     "Oneflow-Inc/OneFlow-Benchmark LanguageModeling/BERT/bert.py @2b2d9ac3; Oneflow-Inc/oneflow "
     "auto_mixed_precision_lists.cpp @004199d8, softmax_kernel_util.cu @0131e6ec, "
     "layer_norm_gpu_kernel.cpp @142b8622"};
 const OperatorSet kPaddleOperators = {
-    kPaddle,
+    kPaddle, kPaddleAdam,
     "PaddlePaddle/models PaddleNLP/pretrain_language_models/BERT/model/transformer_encoder.py "
-    "@7f8fac2e; PaddlePaddle/Paddle fp16_lists.py @069923a5, dropout_op.cu @0066e86c"};
+    "@7f8fac2e, optimization.py @05d1e777; PaddlePaddle/Paddle fp16_lists.py @069923a5, "
+    "dropout_op.cu @0066e86c"};
 const OperatorSet kApexOperators = {
     kApex,
+    {},
     "NVIDIA/DeepLearningExamples PyTorch/LanguageModeling/BERT/modeling.py @70c51ad7, "
     "run_pretraining.py @042e8724; PyTorch's operators from memory"};
 

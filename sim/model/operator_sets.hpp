@@ -29,13 +29,19 @@ struct BlockOperator {
   // Bytes that it reads and writes for an element of its part; `mixed`: where GEMMs are in 16 bits
   // and the software decides what else is.
   double fp32, mixed;
-  double bytes(DType type) const {
-    return type == DType::Fp32 || type == DType::Tf32 ? fp32 : mixed;
-  }
+  double bytes(DType type) const { return bytes_of(type) < 4 ? mixed : fp32; }
+};
+
+// An optimizer of separate operators, run tensor by tensor: kernels of a tensor, bytes of a
+// parameter. What prepares the gradients belongs to it: unscaling, clipping, weight decay.
+struct UpdateOperators {
+  int kernels = 0, kernels_mixed = 0;  // 0: one kernel updates all parameters
+  double fp32 = 0, mixed = 0;
 };
 
 struct OperatorSet {
   std::span<const BlockOperator> operators;
+  UpdateOperators adam;
   std::string_view source;
 };
 
