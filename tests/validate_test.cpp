@@ -326,6 +326,7 @@ TEST_CASE(
   CHECK(clustered.precision.compute == DType::Fp16);
   CHECK(clustered.precision.gradients == DType::Fp32);
   CHECK(clustered.software == find_software("tensorflow-xla"));
+  CHECK(job_for(table, "0424").software == find_software("mxnet"));
   CHECK_FALSE(job_for(table, "0282").data_parallel.overlap);                   // TensorFlow 2
   CHECK(job_for(table, "0372").model.parameters.number("masked") == 1);        // NGC PyTorch
   CHECK(job_for(table, "0210").model.parameters.number("masked") == 0.15625);  // its later version

@@ -35,6 +35,10 @@ struct Software {
   // Of a biased block with GELU, dropout and unfused attention; null: as transformer.hpp says. What
   // is kept does not depend on it.
   const OperatorSet* operators = nullptr;
+  // Images have their channels first. The tensor cores of 16-bit convolutions want them last: cuDNN
+  // turns what it reads and writes round. Source: NVIDIA cuDNN, legacy API, "Data and Filter
+  // Formats"; docs.mosaicml.com, Composer, Channels Last.
+  bool channels_first = false;
   std::string_view source;
 };
 
