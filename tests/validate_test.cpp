@@ -313,6 +313,30 @@ TEST_CASE("Pax: XLA's attention keeps the scores, TransformerEngine's does not")
   CHECK(job_for("24_frameworks_misc", "0114").attention == AttentionKernel::Cudnn);
 }
 
+TEST_CASE(
+    "BERT of data-parallel programs: masked positions, operators, gradients, no recomputation") {
+  const std::string table = "25_vision_bert_dataparallel";
+  const Job paddle = job_for(table, "0422");
+  CHECK(paddle.model.parameters.number("masked") == 0.15);
+  CHECK(paddle.software == find_software("paddle"));
+  const Job variables = job_for(table, "0371");  // TensorFlow 1
+  CHECK(variables.model.parameters.number("masked") == 0.15625);
+  CHECK(variables.software == find_software("tensorflow1"));
+  const Job clustered = job_for(table, "0448");  // with XLA
+  CHECK(clustered.precision.compute == DType::Fp16);
+  CHECK(clustered.precision.gradients == DType::Fp32);
+  CHECK(clustered.software == find_software("tensorflow-xla"));
+  CHECK(job_for(table, "0424").software == find_software("mxnet"));
+  CHECK_FALSE(job_for(table, "0282").data_parallel.overlap);                   // TensorFlow 2
+  CHECK(job_for(table, "0372").model.parameters.number("masked") == 1);        // NGC PyTorch
+  CHECK(job_for(table, "0210").model.parameters.number("masked") == 0.15625);  // its later version
+  for (const PublishedRow& row : read_published(kTables + table + ".csv")) {
+    const MappedRow mapped = mapped_row(row, rules());
+    INFO(row.name());
+    if (!mapped.refusal) CHECK(mapped.recompute == std::vector<std::string>{"none"});
+  }
+}
+
 TEST_CASE("MegaScale's baseline overlaps nothing") {
   const Job baseline = job_for("16_papers_large_runs", "0001");
   CHECK_FALSE(baseline.data_parallel.overlap);
@@ -548,6 +572,7 @@ TEST_CASE("a rule's numbers are numbers") {
         ":4:31: error: frameworks[0].mean_length: expected a positive integer, got '0'");
   CHECK(error_in("recompute", "share: 1.5") ==
         ":7:25: error: recompute[0].share: expected at most 1");
+  CHECK(error("masked: 1.5") == ":4:26: error: frameworks[0].masked: expected at most 1");
   CHECK(error_in("recompute", "share: half") ==
         ":7:25: error: recompute[0].share: expected a positive number, got 'half'");
 }

@@ -269,6 +269,11 @@ std::string Mapping::transformer(const Rule& rule) {
       family, blocks_, hidden, heads, ffn, vocabulary);
   if (family == "llama") text += fmt::format(", kv_heads: {}, head_size: {}", key_heads, head);
   if (family != "llama") text += fmt::format(", max_sequence: {}", size("seq_len"));
+  // The part of the positions that the head of an encoder runs on, by the framework's scripts.
+  if (const std::string masked = (*framework_)["masked"]; family == "bert" && !masked.empty()) {
+    text += ", masked: " + masked;
+    assume("the head runs on a part of the positions: " + masked);
+  }
   if (!rule["extra"].empty()) text += ", " + rule["extra"];
   return text + experts() + "}\n";
 }

@@ -37,7 +37,8 @@ const std::array<Section, 13>& known_sections() {
         "fabric",
         "software",
         "binned_length",
-        "mean_length"}},
+        "mean_length",
+        "masked"}},
       {"models", {"family", "model", "extra", "ffn", "images", "virtual_stages"}},
       {"layouts",
        {"tensor", "context", "context_parallel", "micro_batch", "recompute", "recompute_layers",
@@ -79,7 +80,8 @@ Rule read_rule(YamlMap map, const Section& section) {
       std::string& types = rule.values["types"] = " ";
       for (const std::string& type : texts(*value)) types += type + " ";
     } else {
-      if (key == "share" && value->ratio() > 1) value->fail("expected at most 1");
+      if ((key == "share" || key == "masked") && value->ratio() > 1)
+        value->fail("expected at most 1");
       if (std::ranges::find(kCounts, key) != kCounts.end()) value->count();
       rule.values[std::string(key)] = value->text();
     }

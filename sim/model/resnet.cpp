@@ -107,6 +107,16 @@ Bytes image_bytes(const Slice& slice, std::int64_t channels, std::int64_t size) 
   return Bytes(activation_bytes(slice.type) * image_elements(slice, channels, size));
 }
 
+// Input and output each turned round by a kernel that reads and writes them: forward, for the input
+// gradient and for the weight gradient.
+void turn_round(Operation& op, Bytes input, Bytes output) {
+  const Piece in = {"layout", elementwise(2 * input)}, out = {"layout", elementwise(2 * output)};
+  for (auto* pass : {&op.forward, &op.backward_input, &op.backward_weight})
+    if (!pass->empty()) pass->insert(pass->end(), {in, out});
+  op.backward = op.backward_input;
+  op.backward.insert(op.backward.end(), op.backward_weight.begin(), op.backward_weight.end());
+}
+
 // Convolution and batch norm. The norm reads its input twice (statistics, then the result) and
 // writes once; backward reads input and gradient twice and writes once; cuDNN does each in one
 // kernel.
@@ -116,6 +126,8 @@ void add_convolution(std::vector<Operation>& operations, const GemmNames& names,
   shape.samples = slice.micro_batch;
   operations.push_back(convolution_operation(names, shape, slice.type, has_input_gradient));
   const Bytes output = image_bytes(slice, shape.out_channels, shape.out_size);
+  if (slice.software->channels_first && bytes_of(slice.type) == 2)
+    turn_round(operations.back(), image_bytes(slice, shape.in_channels, shape.in_size), output);
   operations.push_back(
       elementwise_operation(norm, elementwise(3 * output), elementwise(5 * output), output));
 }

@@ -9,7 +9,21 @@ namespace {
 // log-softmax are kept; backward, the loss's gradient and the log-softmax's come on top, 4 each.
 constexpr double kTorchLogitKept = 2 + 4, kTorchLogitMost = 2 + 4 + 4 + 4;
 
-constexpr std::array<Software, 8> kTable = {{
+// Of data-parallel programs; norms are one operation, and buckets or fusion buffers copies.
+constexpr Software data_parallel(std::string_view name, const OperatorSet* operators,
+                                 std::string_view source, bool channels_first = false) {
+  return {.name = name,
+          .fused_gate = false,
+          .logit_bytes_kept = kTorchLogitKept,
+          .logit_bytes_most = kTorchLogitMost,
+          .copies_gradients = true,
+          .operators = operators,
+          .channels_first = channels_first,
+          .source = source};
+}
+constexpr std::string_view kAsDdp = "memory as ddp, not counted; operators as their set says";
+
+constexpr std::array<Software, 14> kTable = {{
     {.name = "bare", .has_runtime = false, .source = "Korthikanti et al. 2022, arXiv:2205.05198"},
     // vocab_parallel_cross_entropy works in place on one fp32 copy; the GEMM's bf16 logits live
     // beside it forward, their gradient backward.
@@ -54,14 +68,23 @@ constexpr std::array<Software, 8> kTable = {{
      .source =
          "PyTorch's operations, as autograd saves them: tools/autograd/derivatives.yaml; from "
          "memory, not re-read"},
-    {.name = "ddp",
-     .norm_copies = 1,
-     .fused_gate = false,
-     .logit_bytes_kept = kTorchLogitKept,
-     .logit_bytes_most = kTorchLogitMost,
-     .copies_gradients = true,
-     .source = "as fsdp; layer_norm is one operation; buckets are copies unless "
-               "gradient_as_bucket_view is set: torch.nn.parallel.DistributedDataParallel"},
+    data_parallel("ddp", nullptr,
+                  "as fsdp; layer_norm is one operation; buckets are copies unless "
+                  "gradient_as_bucket_view is set: torch.nn.parallel.DistributedDataParallel"),
+    data_parallel("tensorflow1", &kTensorFlow1Operators, kAsDdp),
+    data_parallel("tensorflow-xla", &kXlaOperators, kAsDdp),
+    data_parallel("oneflow", &kOneFlowOperators, kAsDdp),
+    data_parallel("paddle", &kPaddleOperators, kAsDdp),
+    // Operators were not counted: those of OneFlow, which like these are apart and all in fp16.
+    data_parallel("mxnet", &kOneFlowOperators,
+                  "memory as ddp, not counted; dmlc/gluon-nlp scripts/bert/run_pretraining.py "
+                  "@0c996030 (model.cast); layout of gluon-cv: Oneflow-Inc/DLPerf MxNet/"
+                  "Classification/RN50v1.5/runner.sh @f3238330",
+                  true),
+    data_parallel("apex", &kApexOperators,
+                  "memory as ddp, not counted; layout: NVIDIA/DeepLearningExamples "
+                  "PyTorch/Classification/ConvNets/main.py @0107cf27 (memory-format nchw)",
+                  true),
 }};
 
 }  // namespace

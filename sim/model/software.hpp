@@ -1,12 +1,14 @@
 // What training software keeps in memory besides what the mathematics asks for: fused or unfused
-// kernels keep other things for the backward pass, and so do libraries below them. One row a
-// software; `bare` keeps nothing and stands for the formulas of papers.
+// kernels keep other things for the backward pass, and so do libraries below them. And the
+// operators of a block where they are not those of transformer.hpp. One row a software; `bare`
+// keeps nothing and stands for the formulas of papers.
 #pragma once
 
 #include <span>
 #include <string_view>
 
 #include "base/units.hpp"
+#include "model/operator_sets.hpp"
 
 namespace windtunnel {
 
@@ -31,6 +33,13 @@ struct Software {
   bool copies_gradients = false;
   // What PyTorch, CUDA and NCCL take; false: none of it is counted.
   bool has_runtime = true;
+  // Of a biased block with GELU, dropout and unfused attention; null: as transformer.hpp says. What
+  // is kept does not depend on it.
+  const OperatorSet* operators = nullptr;
+  // Images have their channels first. The tensor cores of 16-bit convolutions want them last: cuDNN
+  // turns what it reads and writes round. Source: NVIDIA cuDNN, legacy API, "Data and Filter
+  // Formats"; docs.mosaicml.com, Composer, Channels Last.
+  bool channels_first = false;
   std::string_view source;
 };
 

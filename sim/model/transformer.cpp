@@ -29,6 +29,34 @@ Piece collective(std::string_view name, CollectiveKind kind, Bytes size,
   return {name, LayerCollective{kind, size, overlaps_next}};
 }
 
+using Pieces = std::vector<Piece>;
+
+Pieces joined(std::initializer_list<Pieces> parts) {
+  Pieces all;
+  for (const Pieces& part : parts) all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+
+Pieces pieces_of(const TransformerSlice& slice, BlockPart part, Pass pass, double elements) {
+  Pieces pieces;
+  for (const BlockOperator& row : slice.software->operators->operators) {
+    const double bytes = row.bytes(slice.type);
+    if (row.part == part && row.pass == pass && bytes > 0)
+      pieces.push_back({row.name, elementwise_kernels(bytes * elements, row.kernels)});
+  }
+  return pieces;
+}
+
+// The software's own operators of this part in place of the kernels of `op`, which keeps the same.
+Operation with_operators(const TransformerSlice& slice, BlockPart part, double elements,
+                         Operation op) {
+  if (!slice.software->operators) return op;
+  op.forward = pieces_of(slice, part, Pass::Forward, elements);
+  op.backward = op.backward_input = pieces_of(slice, part, Pass::Backward, elements);
+  op.backward_weight.clear();
+  return op;
+}
+
 Operation dropout(const TransformerSlice& slice, std::string_view name) {
   const double n = slice.local_elements();
   const Work work = elementwise_kernels((2 * slice.element + 1) * n, 1);
@@ -145,28 +173,33 @@ Operation unfused_attention(const TransformerSlice& slice, const BlockShape& sha
   const DType wide = slice.wide_format().value_or(slice.type);
   Work square = matmul(s, s, d, wide, batch), mix = matmul(s, d, s, wide, batch);
   square.format = mix.format = slice.wide_format();
-  Operation op;
   // Eager: scaled, masked by a byte, cast, softmax in fp32, cast back.
   const bool eager = slice.attention == AttentionKernel::Eager;
-  const Work softmax = eager ? elementwise_kernels((6 * e + 17) * scores, 5)
-                             : elementwise_kernels(2 * e * scores, 1);
-  const Work softmax_gradient = eager ? elementwise_kernels((6 * e + 21) * scores, 5)
-                                      : elementwise_kernels(3 * e * scores, 1);
-  op.forward = {{"scores", square}, {"softmax", softmax}};
-  op.backward = {{"merge_heads", elementwise_kernels(2 * context, 1)},
-                 {"values.input_gradient", square},
-                 {"values.weight_gradient", mix}};
+  Pieces softmax = {{"softmax", eager ? elementwise_kernels((6 * e + 17) * scores, 5)
+                                      : elementwise_kernels(2 * e * scores, 1)}};
+  Pieces softmax_gradient = {{"softmax", eager ? elementwise_kernels((6 * e + 21) * scores, 5)
+                                               : elementwise_kernels(3 * e * scores, 1)}};
+  Pieces merge = {{"merge_heads", elementwise_kernels(2 * context, 1)}}, unmerge = merge;
+  Pieces join = {{"join_gradients", elementwise_kernels(2 * (context + keys), 1)}};
   if (shape.dropout) {
     const Piece dropout = {"attention_dropout", elementwise_kernels((2 * e + 1) * scores, 1)};
-    op.forward.push_back(dropout);
-    op.backward.push_back(dropout);
+    softmax.push_back(dropout);
+    softmax_gradient.insert(softmax_gradient.begin(), dropout);
   }
-  op.forward.push_back({"values", mix});
-  op.forward.push_back({"merge_heads", elementwise_kernels(2 * context, 1)});
-  op.backward.push_back({"softmax", softmax_gradient});
-  op.backward.push_back({"scores.query_gradient", mix});
-  op.backward.push_back({"scores.key_gradient", mix});
-  op.backward.push_back({"join_gradients", elementwise_kernels(2 * (context + keys), 1)});
+  if (slice.software->operators) {
+    softmax = pieces_of(slice, BlockPart::Scores, Pass::Forward, scores);
+    softmax_gradient = pieces_of(slice, BlockPart::Scores, Pass::Backward, scores);
+    merge = pieces_of(slice, BlockPart::Core, Pass::Forward, context / e);
+    unmerge.clear();
+    join = pieces_of(slice, BlockPart::Core, Pass::Backward, context / e);
+  }
+  Operation op;
+  op.forward = joined({{{"scores", square}}, softmax, {{"values", mix}}, merge});
+  op.backward = joined({unmerge,
+                        {{"values.input_gradient", square}, {"values.weight_gradient", mix}},
+                        softmax_gradient,
+                        {{"scores.query_gradient", mix}, {"scores.key_gradient", mix}},
+                        join});
   op.backward_input = op.backward;
   op.droppable = Bytes((shape.dropout ? 2 * e + 1 : e) * scores);
   op.saved = Bytes(context + keys) + op.droppable;
@@ -181,14 +214,6 @@ Operation bias_gradient(std::string_view name, double elements, double element) 
   op.backward_weight = {{name, elementwise(Bytes(element * elements))}};
   op.backward = op.backward_weight;
   return op;
-}
-
-using Pieces = std::vector<Piece>;
-
-Pieces joined(std::initializer_list<Pieces> parts) {
-  Pieces all;
-  for (const Pieces& part : parts) all.insert(all.end(), part.begin(), part.end());
-  return all;
 }
 
 }  // namespace
@@ -297,9 +322,10 @@ Operation row_parallel_linear(const TransformerSlice& slice, const GemmNames& na
 
 Operation norm_operation(const TransformerSlice& slice, std::string_view name) {
   const double bytes = slice.local_hidden().value;
-  return elementwise_operation(name, elementwise_kernels(2 * bytes, 1),
-                               elementwise_kernels(3 * bytes, 2),
-                               Bytes(slice.software->norm_copies * bytes));
+  return with_operators(slice, BlockPart::Norm, slice.local_elements(),
+                        elementwise_operation(name, elementwise_kernels(2 * bytes, 1),
+                                              elementwise_kernels(3 * bytes, 2),
+                                              Bytes(slice.software->norm_copies * bytes)));
 }
 
 Operation rms_norm_operation(const TransformerSlice& slice, std::string_view name) {
@@ -342,11 +368,11 @@ Operation attention_core(const TransformerSlice& slice, const BlockShape& shape)
 // With it the mask is written forward, and backward dY is masked first: 2 e n + n.
 Operation residual_add(const TransformerSlice& slice, std::string_view name, bool dropout) {
   const double n = slice.local_elements(), e = slice.element;
-  if (!dropout)
-    return elementwise_operation(name, elementwise_kernels(3 * e * n, 1),
-                                 elementwise_kernels(3 * e * n, 1), Bytes(0));
-  return elementwise_operation(name, elementwise_kernels((3 * e + 1) * n, 1),
-                               elementwise_kernels((5 * e + 1) * n, 2), Bytes(n));
+  Operation op = dropout ? elementwise_operation(name, elementwise_kernels((3 * e + 1) * n, 1),
+                                                 elementwise_kernels((5 * e + 1) * n, 2), Bytes(n))
+                         : elementwise_operation(name, elementwise_kernels(3 * e * n, 1),
+                                                 elementwise_kernels(3 * e * n, 1), Bytes(0));
+  return with_operators(slice, BlockPart::Branch, n, std::move(op));
 }
 
 Operation activation_function(const TransformerSlice& slice, std::string_view name,
@@ -393,8 +419,10 @@ LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& sha
   };
 
   if (!shape.post_norm) add(norm("attention_norm"));
+  // A set of operators has the biases where it has what follows them.
   const auto add_bias = [&](std::string_view name, double elements) {
-    if (shape.biased) add(bias_gradient(name, elements, slice.element));
+    if (shape.biased && !slice.software->operators)
+      add(bias_gradient(name, elements, slice.element));
   };
   const AdapterShape& adapters = shape.adapters;
   const auto add_linear = [&](const GemmNames& names, std::int64_t in, std::int64_t out,
@@ -409,7 +437,9 @@ LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& sha
     for (Operation& op : latent_operations(slice, shape)) add(std::move(op));
   } else {
     add_linear(kQkv, shape.hidden, qkv, LinearSplit::Columns, adapters.qkv);
-    add_bias("qkv.bias_gradient", tokens * double(qkv) / slice.tensor);
+    const double features = tokens * double(qkv) / slice.tensor;
+    add_bias("qkv.bias_gradient", features);
+    add(with_operators(slice, BlockPart::Qkv, features, {}));
     if (shape.qk_norm) add(query_key_norm(slice, shape));
     if (shape.rotary) add(rotary(slice, shape));
   }
@@ -430,7 +460,8 @@ LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& sha
     add_bias("mlp_in.bias_gradient", tokens * double(mlp_in) / slice.tensor);
     switch (shape.activation) {
       case MlpActivation::Gelu:
-        add(activation_function(slice, "gelu", width_of_rank));
+        add(with_operators(slice, BlockPart::Mlp, width_of_rank,
+                           activation_function(slice, "gelu", width_of_rank)));
         break;
       case MlpActivation::SwiGlu:
         add(swiglu(slice, "swiglu", width_of_rank));
@@ -556,8 +587,22 @@ std::string vocabulary_limit(long long vocab, int tensor) {
   return why + "; Megatron-LM pads it to " + std::to_string(padded);
 }
 
+namespace {
+
+// Empty where the software's set of operators, if it has one, is of such blocks.
+std::string operators_limit(const BlockShape& shape, const Slice& slice) {
+  const bool is_counted = shape.biased && shape.dropout && shape.moe.experts == 0 &&
+                          shape.activation == MlpActivation::Gelu && !is_fused(slice.attention);
+  if (!slice.software->operators || is_counted) return {};
+  return "the operators of '" + std::string(slice.software->name) +
+         "' are counted of blocks with biases, GELU, dropout and unfused attention";
+}
+
+}  // namespace
+
 std::string block_slice_limits(const BlockShape& shape, std::int64_t sequence, const Slice& slice) {
   const std::string whys[] = {
+      operators_limit(shape, slice),
       split_limit("attention heads", shape.heads, slice.tensor),
       split_limit("key-value heads", shape.kv_heads, slice.tensor),
       shape.moe.experts > 0 ? expert_slice_limits(shape.moe, slice)

@@ -6,6 +6,8 @@
 // Without sequence parallelism every rank holds whole hidden states; with it, the s/t tokens of its
 // own between the linears, so that what is elementwise there is divided by t as well. Nothing
 // communicates at t = 1.
+// Software that has a set of operators (operator_sets.hpp) runs those in place of the memory-bound
+// kernels that are said here.
 // Sources: Shoeybi et al. 2019, arXiv:1909.08053, section 3; Korthikanti et al. 2022,
 // arXiv:2205.05198, sections 4 and 5; megatron/core/tensor_parallel/layers.py.
 #pragma once

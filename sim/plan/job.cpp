@@ -56,10 +56,31 @@ double resident_weight_bytes(DType compute) {
   return compute == DType::Fp8 ? 2 : bytes_of(compute);
 }
 
-double optimizer_traffic(OptimizerKind kind, const Precision& precision) {
-  const double state = kind == OptimizerKind::Adam ? 12 : 8;  // fp32 values read, and written
-  const double low = bytes_of(precision.compute) < 4 ? bytes_of(precision.compute) : 0;
+namespace {
+
+// Null where one kernel updates all parameters.
+const UpdateOperators* separate_update(const Job& job) {
+  const OperatorSet* set = job.software->operators;
+  const bool has = set && set->adam.kernels > 0 && job.optimizer == OptimizerKind::Adam;
+  return has ? &set->adam : nullptr;
+}
+
+}  // namespace
+
+double optimizer_traffic(const Job& job) {
+  const Precision& precision = job.precision;
+  const bool is_mixed = bytes_of(precision.compute) < 4;
+  if (const auto* update = separate_update(job)) return is_mixed ? update->mixed : update->fp32;
+  const double state = job.optimizer == OptimizerKind::Adam ? 12 : 8;  // fp32 read, and written
+  const double low = is_mixed ? bytes_of(precision.compute) : 0;
   return bytes_of(precision.gradients) + 2 * state + low;
+}
+
+int optimizer_kernels(const Job& job, int tensors) {
+  const auto* update = separate_update(job);
+  if (!update) return 1;
+  const bool is_mixed = bytes_of(job.precision.compute) < 4;
+  return tensors * (is_mixed ? update->kernels_mixed : update->kernels);
 }
 
 }  // namespace windtunnel

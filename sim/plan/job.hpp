@@ -205,7 +205,10 @@ double frozen_weight_bytes(DType compute, LayerKind kind);
 
 // Bytes that an update moves per parameter: it reads gradient, master (or weight) and moments and
 // writes the latter back, with the low-precision weight if there is one: 30 for Adam with fp32
-// gradients and bf16 weights, 4 + 3 x 4 read and 3 x 4 + 2 written.
-double optimizer_traffic(OptimizerKind kind, const Precision& precision);
+// gradients and bf16 weights, 4 + 3 x 4 read and 3 x 4 + 2 written. Software that runs Adam as
+// separate operators moves those operators' bytes.
+double optimizer_traffic(const Job& job);
+// Of an update of so many tensors.
+int optimizer_kernels(const Job& job, int tensors);
 
 }  // namespace windtunnel

@@ -185,7 +185,7 @@ MeasuredTimes measured_times(const Job& job) {
   }
   for (const OptimizerTime& time : profile.optimizers) {
     if (time.identity != optimizer_identity(job)) continue;
-    times.update = by_bytes(time.update, optimizer_traffic(job.optimizer, job.precision));
+    times.update = by_bytes(time.update, optimizer_traffic(job));
     if (time.norm) times.norm = by_bytes(*time.norm, bytes_of(job.precision.gradients));
   }
   return times;

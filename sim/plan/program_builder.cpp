@@ -371,9 +371,12 @@ void ProgramBuilder::add_step_end() {
            .after = {norm}});
   }
   if (job_.optimizer == OptimizerKind::None) return;
-  const double bytes = held_ * optimizer_traffic(job_.optimizer, job_.precision);
-  const int optimizer =
-      add_single(kOptimizerName, {.op = OpClass::Optimizer, .bytes = Bytes(bytes)});
+  Work update = {.op = OpClass::Optimizer, .bytes = Bytes(held_ * optimizer_traffic(job_))};
+  int tensors = 0;
+  for (int layer = 0; layer < int(job_.model.layers.size()); ++layer)
+    if (own_.owns(layer)) tensors += int(own_.tensors_of(layer).size());
+  update.kernels = optimizer_kernels(job_, tensors);
+  const int optimizer = add_single(kOptimizerName, update);
   if (job_.parallel.zero_stage == 1 || job_.parallel.zero_stage == 2) add_final_gathers(optimizer);
   if (job_.parallel.tensor_lists) add_gather_of_small_tensors(optimizer);
 }

@@ -83,6 +83,44 @@ TEST_CASE("structure: layers of a pass follow each other, forward up and backwar
   }
 }
 
+TEST_CASE("structure: Adam of separate operators runs them for every tensor") {
+  // A BERT of 2 blocks has 5 + 2 x 12 + 9 = 38 tensors, the tied words counted once.
+  const Model model = model_of("bert", {{"layers", {2}},
+                                        {"hidden", {64}},
+                                        {"heads", {4}},
+                                        {"vocab", {128}},
+                                        {"max_sequence", {32}},
+                                        {"token_types", {2}}});
+  const auto update = [&](std::string_view software, DType type, OptimizerKind optimizer) {
+    Job job = job_of(model, {});
+    job.batch.sequence = 32;
+    job.software = find_software(software);
+    job.optimizer = optimizer;
+    job.precision = {type, type};
+    const Plan plan = build_plan(job);
+    for (const Op& op : plan.programs.front().ops)
+      if (op.purpose == Purpose::Optimizer)
+        for (const BlockPiece& piece : plan.blocks[std::size_t(op.block)])
+          if (piece.piece.name == kOptimizerName) return std::get<Work>(piece.piece.what);
+    return Work{};
+  };
+  const double parameters = double(model.parameter_count());
+  const auto adam = OptimizerKind::Adam, sgd = OptimizerKind::Sgd;
+  CHECK(update("tensorflow1", DType::Fp32, adam).kernels == 38 * 15);
+  CHECK(update("tensorflow1", DType::Fp32, adam).bytes == Bytes(140 * parameters));
+  CHECK(update("tensorflow1", DType::Fp16, adam).kernels == 38 * 20);
+  CHECK(update("tensorflow1", DType::Fp16, adam).bytes == Bytes(166 * parameters));
+  CHECK(update("paddle", DType::Fp32, adam).kernels == 38 * 8);
+  CHECK(update("paddle", DType::Fp32, adam).bytes == Bytes(88 * parameters));
+  CHECK(update("paddle", DType::Fp16, adam).kernels == 38 * 12);
+  CHECK(update("paddle", DType::Fp16, adam).bytes == Bytes(112 * parameters));
+  // Elsewhere one kernel: gradient and three fp32 values read, the latter written; for momentum
+  // two.
+  CHECK(update("oneflow", DType::Fp32, adam).kernels == 1);
+  CHECK(update("oneflow", DType::Fp32, adam).bytes == Bytes(28 * parameters));
+  CHECK(update("tensorflow1", DType::Fp32, sgd).bytes == Bytes(20 * parameters));
+}
+
 TEST_CASE("structure: the optimizer comes last but for the gathers of its new weights") {
   for (const PlanCase& some : plan_cases()) {
     INFO(some.name);
