@@ -390,6 +390,33 @@ TEST_CASE("servers that NVLink joins are one node, the largest that divides the 
   CHECK(one.cluster.node_types.front().gpus == 72);
 }
 
+TEST_CASE("what published configurations say goes where cells are empty, and nowhere else") {
+  // Llama 2 70B LoRA on 64 GB200 and on 8 MI300X: neither layout nor format in the row.
+  const Job on_gb200 = job_for("09_mlperf_llm_logs", "0106");
+  CHECK(on_gb200.parallel.context == 8);
+  CHECK(on_gb200.parallel.context_parallel == ContextParallel::Ulysses);
+  CHECK(on_gb200.parallel.data == 8);
+  CHECK(on_gb200.precision.compute == DType::Fp8);
+  CHECK(on_gb200.recompute == Recompute::None);
+  CHECK(on_gb200.software->name == "megatron");
+  const Job on_mi300x = job_for("09_mlperf_llm_logs", "0110");
+  CHECK(on_mi300x.parallel.data == 8);
+  CHECK(on_mi300x.recompute == Recompute::Full);
+  CHECK(on_mi300x.recompute_layers == 21);
+  CHECK(on_mi300x.software->name == "megatron-fp8-gate");
+  // The row's own layout counts before the source's usual one, which has one context rank there.
+  PublishedRow stated = row_named("09_mlperf_llm_logs", "0106");
+  stated.cells["tp"] = "2";
+  stated.cells["pp"] = "1";
+  stated.cells["cp"] = "4";
+  const MappedRow mapped = mapped_row(stated, rules());
+  CHECK(mapped.text.find("data: 8, tensor: 2, pipeline: 1, context: 4") != std::string::npos);
+  CHECK(refusal_of("09_mlperf_llm_logs", "0032") == "sizes not stated");
+  // NeMo's fine-tuning packs short samples, its pretraining does not.
+  CHECK(job_for("08_dgxc_benchmarking", "0215").batch.packed_length == 175);
+  CHECK(job_for("08_dgxc_benchmarking", "0021").batch.packed_length == 0);
+}
+
 TEST_CASE("an InfiniBand beside 100GbE is none of 100 Gb/s") {
   const auto nics = [](const char* id) {
     const NodeType node = job_for("09_mlperf_llm_logs", id).cluster.node_types.front();
@@ -422,7 +449,7 @@ TEST_CASE("rows that state too little are refused with a reason") {
   CHECK(refusal_of("09_mlperf_llm_logs", "0220") == "fp8 or fp4 is not stated");
   CHECK(refusal_of("03_megatron_lm_repo", "0022") == "the switches of this step are not stated");
   CHECK(refusal_of("03_megatron_lm_repo", "0034").empty());  // the last step, with all of them
-  CHECK(refusal_of("07_nemo_older", "0001").empty());  // fp8 on H100
+  CHECK(refusal_of("07_nemo_older", "0001").empty());        // fp8 on H100
   PublishedRow on_a100 = row_named("07_nemo_older", "0001");
   on_a100.cells["gpu_type"] = "A100-SXM4-80GB";
   CHECK(mapped_row(on_a100, rules()).refusal->reason ==
@@ -553,7 +580,8 @@ TEST_CASE("a rule's numbers are numbers") {
   const std::string path = (folder.path / "rules.yaml").string();
   const auto error_in = [&](const std::string& section, const std::string& rule) {
     const bool is_later = section == "recompute";
-    const std::string between = is_later ? "frameworks: []\nmodels: []\nschedules: []\n" : "";
+    const std::string between =
+        is_later ? "frameworks: []\nmodels: []\nlayouts: []\nschedules: []\n" : "";
     write_text(path, "gpus: []\nfabrics: []\n" + between + section + ":\n  - {match: [x], " + rule +
                          "}\n");
     try {
@@ -571,10 +599,10 @@ TEST_CASE("a rule's numbers are numbers") {
   CHECK(error("mean_length: 0") ==
         ":4:31: error: frameworks[0].mean_length: expected a positive integer, got '0'");
   CHECK(error_in("recompute", "share: 1.5") ==
-        ":7:25: error: recompute[0].share: expected at most 1");
+        ":8:25: error: recompute[0].share: expected at most 1");
   CHECK(error("masked: 1.5") == ":4:26: error: frameworks[0].masked: expected at most 1");
   CHECK(error_in("recompute", "share: half") ==
-        ":7:25: error: recompute[0].share: expected a positive number, got 'half'");
+        ":8:25: error: recompute[0].share: expected a positive number, got 'half'");
 }
 
 TEST_CASE("collectives: bad tables name file, line and what is wrong") {

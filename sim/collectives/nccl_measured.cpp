@@ -5,6 +5,8 @@
 #include <cmath>
 #include <span>
 
+#include "base/check.hpp"
+
 namespace windtunnel {
 namespace {
 
@@ -96,6 +98,7 @@ double measured_over_model(const NcclGraph& graph, CollectiveKind kind, int rank
     if (!low || row.ranks <= ranks) low = &row;
     if (!high || high->ranks < ranks) high = &row;
   }
+  SIM_CHECK(low && high, "every card has a row of each collective");
   return std::lerp(factor_at(*low, size.value), factor_at(*high, size.value),
                    way(low->ranks, high->ranks, ranks));
 }

@@ -61,6 +61,7 @@ class Mapping {
   long long size_or(std::string_view column, long long otherwise);
   std::optional<long long> stated_or_usual(std::string_view column, std::string_view key);
   long long sequence();
+  std::string packed();
   void assume(const std::string& text) {
     if (!text.empty()) result_.assumed.push_back(text);
   }
@@ -108,6 +109,14 @@ long long Mapping::sequence() {
   if (mean.empty() || (*framework_)["binned_length"] != std::to_string(stated)) return stated;
   assume(fmt::format("{} of {} tokens on average, in bins by length", mean, stated));
   return std::stoll(mean);
+}
+
+// Samples that share a sequence.
+std::string Mapping::packed() {
+  const std::string length = (*model_)["packed_length"];
+  if (length.empty()) return "";
+  assume(fmt::format("samples of {} tokens packed into a sequence", length));
+  return ", packed_length: " + length;
 }
 
 void Mapping::check_usable() {
@@ -505,8 +514,8 @@ MappedRow Mapping::mapped() {
     const std::string numbers = precision(), what = model(), where = cluster(), how = parallel();
     result_.text = what + where + fmt::format("gpus: {}\n", gpus_) + how;
     result_.text += is_images_ ? fmt::format("batch: {{global: {}, micro: {}}}\n", batch_, micro_)
-                               : fmt::format("batch: {{global: {}, micro: {}, sequence: {}}}\n",
-                                             batch_, micro_, sequence());
+                               : fmt::format("batch: {{global: {}, micro: {}, sequence: {}{}}}\n",
+                                             batch_, micro_, sequence(), packed());
     result_.text += numbers + execution();
   } catch (Refused& refused) {
     result_ = {};

@@ -39,7 +39,7 @@ const std::array<Section, 13>& known_sections() {
         "binned_length",
         "mean_length",
         "masked"}},
-      {"models", {"family", "model", "extra", "ffn", "images", "virtual_stages"}},
+      {"models", {"family", "model", "extra", "ffn", "images", "virtual_stages", "packed_length"}},
       {"layouts",
        {"tensor", "context", "context_parallel", "micro_batch", "recompute", "recompute_layers",
         "precision", "software"}},
@@ -55,9 +55,10 @@ const std::array<Section, 13>& known_sections() {
   return sections;
 }
 
-constexpr std::array<std::string_view, 10> kCounts = {
-    "nics",        "channels", "nvlink_domain", "ffn",         "virtual_stages",
-    "mean_length", "tensor",   "context",       "micro_batch", "recompute_layers"};
+constexpr std::array<std::string_view, 11> kCounts = {
+    "nics",           "channels",         "nvlink_domain", "ffn",
+    "virtual_stages", "mean_length",      "tensor",        "context",
+    "micro_batch",    "recompute_layers", "packed_length"};
 
 std::vector<std::string> texts(const YamlValue& list) {
   std::vector<std::string> result;

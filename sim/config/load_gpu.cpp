@@ -4,8 +4,8 @@
 namespace windtunnel {
 namespace {
 
-constexpr std::array<std::string_view, 7> kArchNames = {
-    "volta", "ampere", "ada", "hopper", "blackwell", "cdna", "cpu"};
+constexpr std::array<std::string_view, 7> kArchNames = {"volta",     "ampere", "ada", "hopper",
+                                                        "blackwell", "cdna",   "cpu"};
 
 // Sizes of compute-bound kernels are FLOPs, of memory-bound ones bytes.
 QuantityKind size_kind(OpClass op) {

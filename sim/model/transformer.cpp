@@ -124,7 +124,7 @@ Operation cross_entropy(const TransformerSlice& slice, std::int64_t vocab) {
 }
 
 Flops attention_square(const TransformerSlice& slice, const BlockShape& shape) {
-  return Flops(2.0 * double(slice.tokens) * double(slice.sequence) *
+  return Flops(2.0 * double(slice.tokens) * double(slice.attended) *
                double(shape.heads * (shape.head_size + shape.value_size())));
 }
 
@@ -224,6 +224,7 @@ TransformerSlice::TransformerSlice(const Slice& slice, std::int64_t sequence_len
       sequence(sequence_length),
       tokens(batch * sequence / slice.context),
       hidden(hidden_size),
+      attended(slice.packed_length > 0 ? slice.packed_length : sequence),
       tensor(slice.tensor),
       splits_sequence(slice.sequence_parallel && slice.tensor > 1),
       type(slice.type),
@@ -603,6 +604,9 @@ std::string operators_limit(const BlockShape& shape, const Slice& slice) {
 std::string block_slice_limits(const BlockShape& shape, std::int64_t sequence, const Slice& slice) {
   const std::string whys[] = {
       operators_limit(shape, slice),
+      slice.packed_length > 0 && !is_fused(slice.attention)
+          ? "samples that share a sequence (packed_length) need fused attention"
+          : std::string(),
       split_limit("attention heads", shape.heads, slice.tensor),
       split_limit("key-value heads", shape.kv_heads, slice.tensor),
       shape.moe.experts > 0 ? expert_slice_limits(shape.moe, slice)

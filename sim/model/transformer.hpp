@@ -28,6 +28,7 @@ struct TransformerSlice {
   TransformerSlice(const Slice& slice, std::int64_t sequence, std::int64_t hidden_size);
 
   std::int64_t batch, sequence, tokens, hidden;
+  std::int64_t attended;  // tokens of its sample, to which a token attends
   int tensor;
   bool splits_sequence;  // sequence parallel with t > 1
   DType type;

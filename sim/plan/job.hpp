@@ -58,6 +58,8 @@ struct Batch {
   int global = 1;    // samples per step
   int micro = 1;     // samples per micro-batch
   int sequence = 1;  // tokens per sample; 1 for images
+  // Of the shorter samples that fill a sequence and attend to themselves alone; 0: one fills it.
+  int packed_length = 0;
 };
 
 struct Precision {
@@ -180,7 +182,8 @@ struct Job {
             parallel.expert,
             parallel.ranks_of_expert(),
             parallel.context,
-            parallel.context_parallel};
+            parallel.context_parallel,
+            batch.packed_length};
   }
 };
 

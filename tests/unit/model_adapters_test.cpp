@@ -69,8 +69,7 @@ TEST_CASE("Adapters: a frozen model runs backward what it runs forward, and atte
     CHECK(backward.value == Approx(blocks * (linears + 2 * adapters + 2 * square) + head));
   }
   // MLPerf's submissions count 2,598 TFLOP a sample, twice the forward pass.
-  CHECK(2 * counted_flops(model, slice_of(1, false)).first.value ==
-        Approx(2598e12).epsilon(0.005));
+  CHECK(2 * counted_flops(model, slice_of(1, false)).first.value == Approx(2598e12).epsilon(0.005));
 }
 
 TEST_CASE("Adapters: only theirs are weight gradients") {
@@ -150,6 +149,23 @@ TEST_CASE("Adapters: what a block keeps") {
   fp8_gate.software = find_software("megatron-fp8-gate");
   // Gate and up in one byte instead of two.
   CHECK(layer_work(whole, 1, fp8_gate).activation.value == Approx(fp8 - 2 * s * 28672));
+}
+
+TEST_CASE("Samples packed into a sequence attend to themselves alone") {
+  const Model model = model_of("llama", kLlama2);
+  Slice slice = slice_of(1, false);
+  const LayerWork alone = layer_work(model, 1, slice);
+  slice.packed_length = 128;  // 64 of them
+  const LayerWork packed = layer_work(model, 1, slice);
+  CHECK(work_named(alone.forward, "attention").flops.value == Approx(4 * 8192. * 8192 * 8192 / 2));
+  CHECK(work_named(packed.forward, "attention").flops.value == Approx(4 * 8192. * 128 * 8192 / 2));
+  CHECK((alone.forward_flops - packed.forward_flops).value ==
+        Approx(4 * 8192. * (8192 - 128) * 8192));
+  CHECK(packed.activation == alone.activation);
+  CHECK(work_named(packed.forward, "qkv").flops == work_named(alone.forward, "qkv").flops);
+  slice.attention = AttentionKernel::Unfused;
+  CHECK(model.family->slice_limits(model, slice) ==
+        "samples that share a sequence (packed_length) need fused attention");
 }
 
 TEST_CASE("Adapters: what does not go together") {
