@@ -58,6 +58,7 @@ void refuse_simulated_only(const std::string& file, const Job& job) {
       {job.model.has_experts(), "a mixture of experts"},
       {job.parallel.context > 1, "context parallelism"},
       {job.batch.packed_length > 0, "a sequence of several samples"},
+      {job.software->operators != nullptr, "a block of other software's operators"},
       {is_set("kv_rank"), "latent attention"},
       {is_set("qk_norm"), "a norm of queries and keys"},
       {is_set("lora_rank"), "training of adapters alone"}};
