@@ -201,10 +201,11 @@ Operation unfused_attention(const TransformerSlice& slice, const BlockShape& sha
                         {{"scores.query_gradient", mix}, {"scores.key_gradient", mix}},
                         join});
   op.backward_input = op.backward;
-  op.droppable = Bytes((shape.dropout ? 2 * e + 1 : e) * scores);
+  // Autograd keeps what an fp32 softmax returned, and its cast for the values.
+  op.droppable = Bytes(((shape.dropout ? 2 * e + 1 : e) + (eager ? 4 : 0)) * scores);
   op.saved = Bytes(context + keys) + op.droppable;
   // Gradients of Q, K, V and O, and of the scores before and after the softmax.
-  op.working = Bytes(2 * context + keys + 2 * e * scores);
+  op.working = Bytes(2 * context + keys + 2 * (eager ? 4 : e) * scores);
   return op;
 }
 

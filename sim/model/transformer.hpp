@@ -143,10 +143,11 @@ Operation query_key_norm(const TransformerSlice& slice, const BlockShape& shape)
 // one dropout with a mask of 1 byte, and a copy that puts the heads side by side. Backward in
 // reverse, two GEMMs for each, and a copy that joins the gradients of Q, K and V. Source:
 // CoreAttention of Megatron-LM, megatron/model/transformer.py. Eager: the chain around an fp32
-// softmax in five kernels, (6 e + 17) bytes a score forward and (6 e + 21) backward. Flash: nothing
-// of size s x s moves, causal models run half of the square, the backward pass runs five GEMMs to
-// the forward's two (one again), 2.5x. Kernels 1 and 3: dO*O, the main one, dQ cast. Source: Dao et
-// al. 2022, arXiv:2205.14135, algorithms 1 and 4. Selective recomputation drops what unfused
+// softmax in five kernels, (6 e + 17) bytes a score forward and (6 e + 21) backward, of which its
+// fp32 result is kept too (4 more a score). Flash: nothing of size s x s moves, causal models run
+// half of the square, the backward pass runs five GEMMs to the forward's two (one again), 2.5x.
+// Kernels 1 and 3: dO*O, the main one, dQ cast. Source: Dao et al. 2022, arXiv:2205.14135,
+// algorithms 1 and 4. Selective recomputation drops what unfused
 // attention keeps of size s x s and runs the core again; flash attention keeps nothing of that
 // size, so that selective is the same as none.
 Operation attention_core(const TransformerSlice& slice, const BlockShape& shape);

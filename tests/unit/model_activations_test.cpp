@@ -36,6 +36,19 @@ TEST_CASE("GPT-3 layer in bf16, one sequence of 2048") {
   CHECK(activation(model, slice) == Bytes(50331648));
 }
 
+TEST_CASE("An eager softmax in fp32 keeps its result besides the cast, and has fp32 gradients") {
+  const Model model = llama(4096, 1, 14336, 32, 8, 128256);
+  Slice slice = {.sequence = 2048};
+  const LayerWork unfused = layer_work(model, 1, slice);
+  slice.attention = AttentionKernel::Eager;
+  const LayerWork eager = layer_work(model, 1, slice);
+  const double scores = 32.0 * 2048 * 2048;
+  CHECK((eager.activation - unfused.activation).value == 4 * scores);
+  CHECK((eager.working - unfused.working).value == 2 * (4 - 2) * scores);
+  slice.recompute = Recompute::Selective;
+  CHECK(layer_work(model, 1, slice).activation == unfused.activation - Bytes(2 * scores));
+}
+
 TEST_CASE("Layer's worth of the models in figure 1, in GiB") {
   struct Row {
     double hidden, heads, layers;
