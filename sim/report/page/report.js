@@ -90,10 +90,14 @@
     const {layout} = inputs;
     document.title = `${report.job} – Windtunnel`;
     byId('job').textContent = report.job;
+    const trained = inputs.trained_parameters === inputs.parameters
+        ? '' : `, ${Format.count(inputs.trained_parameters)} trained`;
     byId('subject').textContent =
-        `${inputs.model} (${Format.count(inputs.parameters)} parameters) on ` +
+        `${inputs.model} (${Format.count(inputs.parameters)} parameters${trained}) on ` +
         `${Format.plural(inputs.gpus, 'GPU')} of ${inputs.cluster}: tensor ${layout.tensor}, ` +
         `pipeline ${layout.pipeline}, data ${layout.data}` +
+        (layout.context > 1 ? `, context ${layout.context}` : '') +
+        (layout.expert > 1 ? `, expert ${layout.expert}` : '') +
         (layout.zero_stage ? `, ZeRO-${layout.zero_stage}` : '') +
         (layout.pipeline > 1 ? `, schedule ${inputs.schedule}` : '') +
         `, global batch ${inputs.batch.global}, micro-batch ${inputs.batch.micro}.`;
