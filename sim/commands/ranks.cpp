@@ -52,13 +52,9 @@ Ranks::Ranks() {
   if (!is_one_of_many()) return;
   refuse_simulated_mpi();
   MPI_Init(nullptr, nullptr);
-  is_started_ = true;
+  session_ = {nullptr, [](void*) { MPI_Finalize(); }};
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   MPI_Comm_size(MPI_COMM_WORLD, &size_);
-}
-
-Ranks::~Ranks() {
-  if (is_started_) MPI_Finalize();
 }
 
 std::string Ranks::broadcast(std::string text) {
@@ -95,8 +91,6 @@ Ranks::Ranks() {
         "started several times by mpirun or srun, but built without MPI: install "
         "an MPI library and build again, or start one process");
 }
-
-Ranks::~Ranks() = default;
 
 std::string Ranks::broadcast(std::string text) {
   return text;

@@ -2,6 +2,7 @@
 // always in a build without MPI.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -11,7 +12,6 @@ class Ranks {
  public:
   // Throws ConfigError where several processes were started and this build has no MPI.
   Ranks();
-  ~Ranks();
   Ranks(const Ranks&) = delete;
   Ranks& operator=(const Ranks&) = delete;
 
@@ -27,7 +27,7 @@ class Ranks {
 
  private:
   int rank_ = 0, size_ = 1;
-  bool is_started_ = false;
+  std::shared_ptr<void> session_;  // ends MPI where it was started
 };
 
 }  // namespace windtunnel
