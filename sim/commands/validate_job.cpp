@@ -472,22 +472,16 @@ std::string Mapping::recomputation() {
     share = share_by_utilization();
     recompute = share > 0 ? "full" : "none";
   }
-  if (recompute == "least" && layout_ && !(*layout_)["recompute"].empty()) {
-    recompute = (*layout_)["recompute"];
-    assume("recompute " + recompute + " as its source's configurations");
-    if (const std::string count = (*layout_)["recompute_layers"]; !count.empty()) {
-      result_.recompute = {recompute};
-      return fmt::format("recompute_layers: {}\n", count);
-    }
-  }
-  if (const std::string usual = (*framework_)["recompute"];
-      recompute == "least" && !usual.empty()) {
-    recompute = usual;
-    assume("recompute " + usual + " as its recipes");
+  std::string of_layout;
+  if (const std::string word = usual("recompute"); recompute == "least" && !word.empty()) {
+    recompute = word;
+    assume("recompute " + word + " as its recipes");
+    if (layout_) of_layout = (*layout_)["recompute_layers"];
   }
   result_.recompute = {recompute};
   if (recompute == "least") result_.recompute = {"none", "selective", "full"};
   if (is_images_) result_.recompute = {"none"};
+  if (!of_layout.empty()) return fmt::format("recompute_layers: {}\n", of_layout);
   if (share == 0 || share == 1) return "";
   const long long of_stage = blocks_ / (pipeline_ * chunks_);
   const long long count = std::max(1LL, std::llround(share * double(of_stage)));

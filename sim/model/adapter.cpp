@@ -55,14 +55,10 @@ Operation adapter(const TransformerSlice& slice, const AdapterShape& shape, std:
                             Bytes size) {
     if (t > 1) to.push_back({name, LayerCollective{kind, size}});
   };
-  // Features of some ranks' tokens for all features of some tokens; without sequence parallelism
-  // all features of all tokens, and nothing on the way back.
-  const auto swap = [&](std::vector<Piece>& to) {
-    if (by_columns) return;
-    if (slice.splits_sequence)
+  // Beside rows: some features of all tokens for all features of some tokens.
+  const auto swap_tokens = [&](std::vector<Piece>& to) {
+    if (!by_columns && slice.splits_sequence)
       exchange(to, "adapter.tokens", CollectiveKind::AllToAll, Bytes(e * outputs));
-    else if (&to == &op.forward)
-      exchange(to, "adapter.gather", CollectiveKind::AllGather, Bytes(e * outputs * t));
   };
 
   if (shape.dropout) add(op.forward, "adapter.dropout", (2 * e + 1) * inputs, 1);
@@ -70,11 +66,14 @@ Operation adapter(const TransformerSlice& slice, const AdapterShape& shape, std:
   exchange(op.forward, "adapter.rank",
            by_columns ? CollectiveKind::AllGather : CollectiveKind::AllReduce, narrow);
   append(op.forward, up.forward);
-  swap(op.forward);
+  swap_tokens(op.forward);
+  // Without sequence parallelism all features of all tokens, and nothing on the way back.
+  if (!by_columns && !slice.splits_sequence)
+    exchange(op.forward, "adapter.gather", CollectiveKind::AllGather, Bytes(e * outputs * t));
   add(op.forward, "adapter.add", (2 + 3) * e * outputs, 2);  // scaled, then added
 
   add(op.backward_input, "adapter.scale", 2 * e * outputs, 1);
-  swap(op.backward_input);
+  swap_tokens(op.backward_input);
   append(op.backward_input, up.backward_input);
   exchange(op.backward_input, "adapter.rank_gradient", CollectiveKind::AllReduce, narrow);
   append(op.backward_input, down.backward_input);

@@ -153,11 +153,12 @@ Operation flash_attention(const TransformerSlice& slice, const BlockShape& shape
                    .is_cudnn = is_cudnn};
   backward.format = slice.wide_format();
   backward.bytes = Bytes(per_feature * 2 * (queries + outputs + pairs) + sums);
-  // Its output is kept as the projection's input, which in an fp8 job is another copy, and which a
-  // frozen projection does not keep, unless an adapter there does as it is.
+  // Its output is kept as the projection's input, unless that is cast to fp8, or frozen; then an
+  // adapter there may keep it, if no dropout has changed it.
   const AdapterShape& adapters = shape.adapters;
-  const bool is_shared = !shape.is_frozen() || (adapters.projection && !adapters.dropout);
-  const double own = slice.type == DType::Fp8 || !is_shared ? outputs : 0;
+  const bool is_kept_there =
+      shape.is_frozen() ? adapters.projection && !adapters.dropout : slice.type != DType::Fp8;
+  const double own = is_kept_there ? 0 : outputs;
   Operation op = elementwise_operation("attention", forward, backward,
                                        Bytes(per_feature * (queries + pairs + own) + sums));
   op.working = Bytes(per_feature * (queries + outputs + pairs));  // gradients of Q, K, V and O

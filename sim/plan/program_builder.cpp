@@ -374,7 +374,8 @@ void ProgramBuilder::add_step_end() {
   Work update = {.op = OpClass::Optimizer, .bytes = Bytes(held_ * optimizer_traffic(job_))};
   int tensors = 0;
   for (int layer = 0; layer < int(job_.model.layers.size()); ++layer)
-    if (own_.owns(layer)) tensors += int(own_.tensors_of(layer).size());
+    if (own_.owns(layer))
+      for (const Tensor& tensor : own_.tensors_of(layer)) tensors += tensor.frozen ? 0 : 1;
   update.kernels = optimizer_kernels(job_, tensors);
   const int optimizer = add_single(kOptimizerName, update);
   if (job_.parallel.zero_stage == 1 || job_.parallel.zero_stage == 2) add_final_gathers(optimizer);
