@@ -144,8 +144,7 @@ void add_figures(const Task& task, ComputeTimes& times) {
       auto& figure = time_of(job, layer, times.layers).passes[std::size_t(pass)];
       if (!figure) figure = found->second.figure;
     }
-  const int zero = job.parallel.zero_stage;
-  const int shards = zero == 0 ? 1 : zero == 3 ? task.plan.grid.shard_ranks : task.plan.grid.data;
+  const int shards = job.parallel.zero_stage == 0 ? 1 : task.plan.grid.shard_ranks;
   add_optimizer(job, double(task.program.parameters) / shards, judgements, times.optimizers);
 }
 

@@ -68,7 +68,7 @@ struct ParameterStore::State {
         settings(s) {
     const Coordinates at = grid.coordinates(rank);
     zero = job.parallel.zero_stage;
-    shards = zero == 0 ? 1 : zero == 3 ? grid.shard_ranks : grid.data;
+    shards = zero == 0 ? 1 : grid.shard_ranks;
     shard_index = shards == 1 ? 0 : at.data % shards;
     coordinate_tensor = at.tensor;
     gradient_type = job.precision.gradients == DType::Bf16   ? at::kBFloat16
@@ -300,7 +300,7 @@ void ParameterStore::reduce(int op, Group& group) {
   else
     bucket.gradients = at::Tensor();
   // The shard of a hybrid plan is still to be summed over its replicas, by the op that follows.
-  if (state.zero != 3 || state.shards == state.grid.data)
+  if (state.shards == state.grid.data)
     bucket.shard_gradients.add_(bucket.reduced, scale);
 }
 

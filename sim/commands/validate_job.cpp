@@ -15,6 +15,7 @@ namespace {
 
 // Megatron-LM's --make-vocab-size-divisible-by.
 constexpr long long kVocabularyUnit = 128;
+constexpr long long kUsualGpus = 8;  // of a server
 
 // Thrown inside this file to leave a row.
 struct Refused {
@@ -107,7 +108,7 @@ long long Mapping::sequence() {
   const long long stated = size("seq_len");
   const std::string mean = (*framework_)["mean_length"];
   if (mean.empty() || (*framework_)["binned_length"] != std::to_string(stated)) return stated;
-  assume(fmt::format("{} of {} tokens on average, in bins by length", mean, stated));
+  assume(fmt::format("{} of {} tokens on average", mean, stated));
   return std::stoll(mean);
 }
 
@@ -148,8 +149,9 @@ void Mapping::read_framework() {
 
 // Where a source's rows leave out what its published configurations say of such runs.
 void Mapping::read_layout() {
-  const std::string cell = fmt::format("{} on {} x {} by {}", row_.text("model"), row_.text("gpus"),
-                                       row_.text("gpu_type"), row_.text("framework"));
+  const std::string model = row_.text("model"), gpu = row_.text("gpu_type");
+  const std::string cell = fmt::format("{} on {} x {} by {} | {} on {}", model, row_.text("gpus"),
+                                       gpu, row_.text("framework"), model, gpu);
   layout_ = rules_.find("layouts", cell);
   if (!layout_) return;
   if (const std::string reason = (*layout_)["reason"]; !reason.empty()) refuse(reason, cell);
@@ -231,7 +233,6 @@ std::string Mapping::cluster() {
   const Rule& gpu = rule("gpus", row_.text("gpu_type"));
   if (const std::string types = gpu["types"]; !contains(types, " " + type_ + " "))
     refuse("no efficiency curves of this number format", type_);
-  constexpr int kUsualGpus = 8;
   const long long of_server = size_or("gpus_per_node", kUsualGpus);
   const long long per_node = gpus_of_node(gpu, of_server);
   const long long nodes = (gpus_ + per_node - 1) / per_node;
@@ -406,12 +407,17 @@ std::string Mapping::parallel() {
     return text + fmt::format(", zero_stage: 3, fsdp: {{{}{}}}}}\n",
                               version == "lists" ? "tensor_lists: true" : "version: " + version,
                               keeps_weights ? ", reshard_after_forward: false" : "");
+  const long long of_server = row_.count("gpus_per_node").value_or(kUsualGpus);
+  if ((*framework_)["shard"] == "server" && of_server > 1 && of_server < data_ &&
+      data_ % of_server == 0)
+    text += fmt::format(", shard: {}", of_server);
   return text + fmt::format(", zero_stage: {}}}\n", zero);
 }
 
 std::string Mapping::precision() {
   std::string stated = row_.text("precision");
-  if (stated.empty() && layout_ && !(*layout_)["precision"].empty()) {
+  const bool is_stated = !stated.empty() && !contains(stated, "(NA)");
+  if (!is_stated && layout_ && !(*layout_)["precision"].empty()) {
     stated = (*layout_)["precision"];
     assume("precision " + stated + " as its source's configurations");
   }

@@ -27,6 +27,7 @@ const std::array<Section, 13>& known_sections() {
         "fused_attention",
         "sequence_parallel",
         "zero_stage",
+        "shard",
         "fsdp",
         "one_layer_stages",
         "recompute",

@@ -30,11 +30,13 @@ void check_ranks(const YamlMap& map, const Job& job) {
         .fail(fmt::format("{} x tensor {} x pipeline {} = {} ranks, but gpus is {}",
                           replicas(parallel), parallel.tensor, parallel.pipeline, product,
                           job.gpus));
+  if (parallel.shard_ranks > 0 && parallel.zero_stage == 0)
+    place(map, {"parallel", "shard"}).fail("zero_stage 0 divides no states");
   if (parallel.shard_ranks == 1)
-    place(map, {"parallel", "fsdp", "shard"})
+    place(map, {"parallel", "shard"})
         .fail("a shard of 1 rank divides nothing: that is data parallelism, zero_stage 0");
   if (parallel.shard_ranks > 0 && parallel.replicas() % parallel.shard_ranks != 0)
-    place(map, {"parallel", "fsdp", "shard"})
+    place(map, {"parallel", "shard"})
         .fail(fmt::format("{} ranks to a shard do not divide the {} data-parallel ranks",
                           parallel.shard_ranks, parallel.replicas()));
   for (std::size_t i = 0; i < job.stragglers.size(); ++i)
@@ -209,6 +211,10 @@ void check_experts(const YamlMap& map, const Job& job) {
         .fail(
             "experts that are laid out otherwise than the other weights need zero_stage 0, 1 "
             "or 2");
+  if (parallel.shard_ranks > 0)
+    place(map, {"parallel", "shard"})
+        .fail("experts that are laid out otherwise than the other weights have no shards of "
+              "some ranks");
 }
 
 void check_context(const YamlMap& map, const Job& job) {

@@ -20,8 +20,6 @@ void read_fsdp(YamlMap map, Parallelism& parallel) {
   if (const auto value = map.find("reshard_after_forward"))
     parallel.reshard_after_forward = value->flag();
   if (const auto value = map.find("keep_last_layer")) parallel.keep_last_layer = value->flag();
-  if (const auto value = map.find("shard"))
-    parallel.shard_ranks = int(value->integer(1, kMostRanks));
   if (const auto value = map.find("version")) parallel.fsdp_version = int(value->integer(1, 2));
   if (const auto value = map.find("tensor_lists")) {
     parallel.tensor_lists = value->flag();
@@ -60,6 +58,7 @@ void read_parallel(YamlMap map, Job& job) {
   read_size("virtual_stages", parallel.virtual_stages);
   if (const auto value = map.find("sequence_parallel")) parallel.sequence_parallel = value->flag();
   if (const auto value = map.find("zero_stage")) parallel.zero_stage = int(value->integer(0, 3));
+  read_size("shard", parallel.shard_ranks);
   if (const auto value = map.find("order")) parallel.order = read_order(*value);
   const auto fsdp = map.find("fsdp"), layers = map.find("layers_per_stage");
   map.finish();

@@ -26,8 +26,7 @@ RankGrid grid_of(const Job& job, const Schedule& schedule) {
   grid.expert = parallel.expert;
   grid.expert_tensor = parallel.ranks_of_expert();
   grid.order = parallel.order;
-  const bool hybrid = parallel.zero_stage == 3 && parallel.shard_ranks > 0;
-  grid.shard_ranks = hybrid ? parallel.shard_ranks : grid.data;
+  grid.shard_ranks = parallel.shard_ranks > 0 ? parallel.shard_ranks : grid.data;
   if (job.model.tied_embeddings())
     grid.embedding_ends = {schedule.device_of_stage.front(), schedule.device_of_stage.back()};
   return grid;

@@ -32,12 +32,14 @@ struct Parallelism {
   int virtual_stages = 1;  // model chunks per pipeline rank
   bool sequence_parallel = false;
   int zero_stage = 0;  // 0..3; 3 is FSDP
+  // Ranks over which ZeRO divides states, which are replicated from one such group to the next; 0:
+  // all data-parallel ranks. FSDP: HYBRID_SHARD; Megatron-LM: num_distributed_optimizer_instances.
+  int shard_ranks = 0;
   // ZeRO-3 only. reshard_after_forward false: FSDP SHARD_GRAD_OP, weights stay gathered until
-  // backward. shard_ranks < data: FSDP HYBRID_SHARD. keep_last_layer: the layer whose backward
-  // follows its own forward stays gathered in between.
+  // backward. keep_last_layer: the layer whose backward follows its own forward stays gathered in
+  // between.
   bool reshard_after_forward = true;
   bool keep_last_layer = true;
-  int shard_ranks = 0;  // ranks over which states are sharded; 0: all data-parallel ranks
   // Of PyTorch's two implementations the one whose copies are counted (flat_copies.hpp); 0: none,
   // tensors lie in the buffers that are sent.
   int fsdp_version = 0;

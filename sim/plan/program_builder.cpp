@@ -283,16 +283,14 @@ void ProgramBuilder::add_reduction(LayerRange layers, const GradientBucket& buck
         .purpose = Purpose::GradientReduction,
         .first_layer = layers.first,
         .end_layer = layers.end,
-        .group = bucket.expert ? GroupKind::ExpertData
-                 : zero == 3   ? GroupKind::Shard
-                               : GroupKind::Data,
+        .group = bucket.expert ? GroupKind::ExpertData : own_.shard_group(),
         .collective = zero == 0 ? CollectiveKind::AllReduce : CollectiveKind::ReduceScatter,
         .bytes = Bytes(bytes),
         .after = {compute}};
   if (zero >= 2) op.on_end = {{MemoryKind::Buffers, -bytes}};
   Op across = op;
   add(std::move(op));
-  if (zero != 3 || grid_.shard_ranks == grid_.data) return;
+  if (zero == 0 || grid_.shard_ranks == grid_.data) return;
   across.group = GroupKind::Replica;
   across.collective = CollectiveKind::AllReduce;
   across.bytes = Bytes(bytes / grid_.shard_ranks);
@@ -413,7 +411,8 @@ void ProgramBuilder::add_final_gathers(int optimizer) {
     if (schedule_.device_of_stage[std::size_t(stage)] != program_.pipeline) continue;
     const LayerRange layers = context_.layers_of_stage[std::size_t(stage)];
     const ParameterCount parameters = own_.count_of(layers);
-    if (own_.shards() > 1) add_final_gather(layers, GroupKind::Data, parameters.shared, optimizer);
+    if (own_.shards() > 1)
+      add_final_gather(layers, own_.shard_group(), parameters.shared, optimizer);
     if (own_.expert_shards() > 1)
       add_final_gather(layers, GroupKind::ExpertData, parameters.expert, optimizer);
   }

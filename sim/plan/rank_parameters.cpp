@@ -10,12 +10,15 @@ RankParameters::RankParameters(const PlanContext& context, int pipeline)
       grid_(context.plan.grid),
       pipeline_(pipeline),
       folds_experts_(job_.model.has_experts() && job_.parallel.folds_experts()),
-      shards_(job_.parallel.zero_stage == 0   ? 1
-              : job_.parallel.zero_stage == 3 ? grid_.shard_ranks
-                                              : grid_.data),
+      shards_(job_.parallel.zero_stage == 0 ? 1 : grid_.shard_ranks),
       expert_shards_(job_.parallel.zero_stage == 0 ? 1
                      : folds_experts_              ? grid_.expert_data()
                                                    : shards_) {}
+
+GroupKind RankParameters::shard_group() const {
+  const Parallelism& parallel = job_.parallel;
+  return parallel.zero_stage == 3 || parallel.shard_ranks > 0 ? GroupKind::Shard : GroupKind::Data;
+}
 
 bool RankParameters::owns(int layer) const {
   const Schedule& schedule = context_.plan.schedule;

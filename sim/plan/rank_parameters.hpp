@@ -40,6 +40,8 @@ class RankParameters {
   bool folds_experts() const { return folds_experts_; }
   int shards() const { return shards_; }                // of the optimizer state
   int expert_shards() const { return expert_shards_; }  // of that of routed experts
+  // The ranks that gradients are reduced over, all of them or those of a group that divides states.
+  GroupKind shard_group() const;
   // Trained parameters whose optimizer state this rank holds.
   double sharded(const ParameterCount& parameters) const;
 

@@ -37,7 +37,8 @@ parallel:
   virtual_stages: 2
   sequence_parallel: true
   zero_stage: 3
-  fsdp: {reshard_after_forward: false, keep_last_layer: false, shard: 2, version: 2}
+  shard: 2
+  fsdp: {reshard_after_forward: false, keep_last_layer: false, version: 2}
   order: [tensor, pipeline, data]
 batch: {global: 64, micro: 2, sequence: 1024}
 precision: {compute: fp16, gradients: fp32}

@@ -44,7 +44,7 @@ TEST_CASE("an override replaces a value") {
 }
 
 TEST_CASE("an override makes keys that are missing") {
-  CHECK(job_with({"parallel.zero_stage=3", "parallel.fsdp.shard=4"}).parallel.shard_ranks == 4);
+  CHECK(job_with({"parallel.zero_stage=3", "parallel.shard=4"}).parallel.shard_ranks == 4);
   CHECK(job_with({"noise.seed=7", "noise.amplitude=2 %"}).noise->amplitude == 0.02);
 }
 

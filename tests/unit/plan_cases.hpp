@@ -75,6 +75,16 @@ inline const std::vector<Variation>& variations() {
          set_zero(job, 3);
          job.parallel.shard_ranks = 2;
        }},
+      {"hybrid shard, zero 1",
+       [](Job& job) {
+         set_zero(job, 1);
+         job.parallel.shard_ranks = 2;
+       }},
+      {"hybrid shard, zero 2",
+       [](Job& job) {
+         set_zero(job, 2);
+         job.parallel.shard_ranks = 2;
+       }},
       {"tensor parallel", [](Job& job) { job.parallel.tensor = 2; }},
       {"sequence parallel and data parallel",
        [](Job& job) {

@@ -133,10 +133,10 @@ TEST_CASE("structure: reduced bytes are parameters times gradient bytes, each ti
     for (const Program& program : build_plan(job).programs) {
       const double times = job.data_parallel.no_sync ? 1 : job.micro_batches();
       const double expected = times * 2 * double(program.parameters);
-      const GroupKind group = zero == 3 ? GroupKind::Shard : GroupKind::Data;
+      const bool is_hybrid = job.parallel.shard_ranks > 0;
+      const GroupKind group = zero == 3 || is_hybrid ? GroupKind::Shard : GroupKind::Data;
       const auto kind = zero == 0 ? CollectiveKind::AllReduce : CollectiveKind::ReduceScatter;
       CHECK(collective_volume(program, group, kind).bytes == Bytes(expected));
-      const bool is_hybrid = job.parallel.shard_ranks > 0;
       CHECK(collective_volume(program, GroupKind::Replica, CollectiveKind::AllReduce).bytes ==
             Bytes(is_hybrid ? expected / job.parallel.shard_ranks : 0));
     }

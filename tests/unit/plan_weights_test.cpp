@@ -71,9 +71,11 @@ TEST_CASE("structure: ZeRO-1 and 2 gather all new weights once, stage by stage")
   for (const PlanCase& some : plan_cases()) {
     INFO(some.name);
     const int zero = some.job.parallel.zero_stage;
+    const bool gathers = zero == 1 || zero == 2;
+    const bool is_hybrid = gathers && some.job.parallel.shard_ranks > 0;
+    const GroupKind group = is_hybrid ? GroupKind::Shard : GroupKind::Data;
     for (const Program& program : build_plan(some.job).programs) {
-      const auto volume = collective_volume(program, GroupKind::Data, CollectiveKind::AllGather);
-      const bool gathers = zero == 1 || zero == 2;
+      const auto volume = collective_volume(program, group, CollectiveKind::AllGather);
       CHECK(volume.bytes == Bytes(gathers ? 2 * double(program.parameters) : 0));
       CHECK(volume.count <= some.job.parallel.virtual_stages);
       // What has no bytes is not sent: it would still cost its latency.
