@@ -47,8 +47,10 @@ inline const std::vector<Setting> kStrategies = {
     {"zero 3, slow host",
      "parallel: {data: 16, zero_stage: 3}\nhost: {kernel: 20 us, collective: 50 us}\n"},
     {"zero 3 and tensor", "parallel: {data: 8, tensor: 2, zero_stage: 3}\n"},
-    {"hybrid shard", "parallel: {data: 16, zero_stage: 3, fsdp: {shard: 2}}\n"},
-    {"hybrid shard over nodes", "parallel: {data: 16, zero_stage: 3, fsdp: {shard: 4}}\n"},
+    {"hybrid shard", "parallel: {data: 16, zero_stage: 3, shard: 2}\n"},
+    {"hybrid shard, zero 1, no overlap",
+     "parallel: {data: 16, zero_stage: 1, shard: 4}\ndata_parallel: {overlap: false}\n"},
+    {"hybrid shard over nodes", "parallel: {data: 16, zero_stage: 3, shard: 4}\n"},
 };
 
 // 8 nodes of 2 GPUs and 2 NICs.

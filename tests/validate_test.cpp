@@ -417,6 +417,38 @@ TEST_CASE("what published configurations say goes where cells are empty, and now
   CHECK(job_for("08_dgxc_benchmarking", "0021").batch.packed_length == 0);
 }
 
+TEST_CASE("MLPerf's BERT: no padding, LAMB divided in a server, fp8 by TransformerEngine") {
+  const Job on_a100 = job_for("10_mlperf_bert_resnet_logs", "0067");  // 8 servers of 8
+  CHECK(on_a100.batch.sequence == 256);
+  CHECK(on_a100.model.parameters.number("masked") == 0.15);
+  CHECK(on_a100.parallel.zero_stage == 1);
+  CHECK(on_a100.parallel.shard_ranks == 8);
+  CHECK(!on_a100.data_parallel.overlap);
+  CHECK(on_a100.precision.compute == DType::Fp16);
+  const Job on_h100 = job_for("10_mlperf_bert_resnet_logs", "0250");  // one server
+  CHECK(on_h100.parallel.shard_ranks == 0);
+  CHECK(on_h100.precision.compute == DType::Fp8);
+  CHECK(job_for("10_mlperf_bert_resnet_logs", "0248").precision.compute == DType::Fp16);  // 768
+}
+
+TEST_CASE("the fp4 of MLPerf v5.1 where rows name two formats or none") {
+  const Job of_405b = job_for("09_mlperf_llm_logs", "0220");
+  CHECK(of_405b.precision.compute == DType::Fp4);
+  CHECK(of_405b.precision.gradients == DType::Bf16);
+  const Job of_8b = job_for("09_mlperf_llm_logs", "0206");
+  CHECK(of_8b.precision.compute == DType::Fp4);
+  CHECK(of_8b.parallel.data == 8);
+  CHECK(of_8b.batch.micro == 2);
+}
+
+TEST_CASE("a server with PCIe is the box of topologies/nodes with the row's GPUs") {
+  const NodeType node = job_for("10_mlperf_bert_resnet_logs", "0016").cluster.node_types.front();
+  CHECK(node.gpu.name == "NVIDIA A100-PCIe-80GB");
+  CHECK(node.gpu.memory_bandwidth.value == Approx(1555e9));  // the row's has 40 GB
+  CHECK(node.gpu.power_limit->value == 250);
+  CHECK(node.nccl->multiprocessors == 108);
+}
+
 TEST_CASE("an InfiniBand beside 100GbE is none of 100 Gb/s") {
   const auto nics = [](const char* id) {
     const NodeType node = job_for("09_mlperf_llm_logs", id).cluster.node_types.front();
@@ -446,16 +478,17 @@ TEST_CASE("TFLOP/s of the whole attention square give a longer time than those o
 
 TEST_CASE("rows that state too little are refused with a reason") {
   CHECK(refusal_of("01_korthikanti_2022", "0017") == "not a measurement");
-  CHECK(refusal_of("09_mlperf_llm_logs", "0220") == "fp8 or fp4 is not stated");
+  CHECK(refusal_of("07_nemo_older", "0001").empty());  // fp8 on H100
+  PublishedRow of_two_formats = row_named("07_nemo_older", "0001");
+  of_two_formats.cells["precision"] = "fp8 or fp4: both recipes shipped for this system";
+  CHECK(mapped_row(of_two_formats, rules()).refusal->reason == "fp8 or fp4 is not stated");
   CHECK(refusal_of("03_megatron_lm_repo", "0022") == "the switches of this step are not stated");
   CHECK(refusal_of("03_megatron_lm_repo", "0034").empty());  // the last step, with all of them
-  CHECK(refusal_of("07_nemo_older", "0001").empty());        // fp8 on H100
   PublishedRow on_a100 = row_named("07_nemo_older", "0001");
   on_a100.cells["gpu_type"] = "A100-SXM4-80GB";
   CHECK(mapped_row(on_a100, rules()).refusal->reason ==
         "no efficiency curves of this number format");
   CHECK(refusal_of("15_moe_parallel_folding", "0004") == "only an MFU is published");
-  CHECK(refusal_of("08_dgxc_benchmarking", "0001") == "a model cut to a few layers");
   CHECK(refusal_of("19_oneflow_libai_dlperf", "0001") == "no GPU stated");
   CHECK(refusal_of("23_sailor", "0001") == "no profile of the GPU");
 }

@@ -352,7 +352,7 @@ std::shared_ptr<RealWork> make_real_work(const Job& job, const Plan& plan, int r
 
 std::string run_complaint(const Job& job) {
   if (std::string complaint = model_complaint(job); !complaint.empty()) return complaint;
-  if (job.precision.compute == DType::Fp8 || job.precision.compute == DType::Tf32)
+  if (is_of_operands(job.precision.compute) || job.precision.compute == DType::Tf32)
     return fmt::format("the backend computes in fp32, bf16 or fp16, not in {}",
                        name_of(kDTypeNames, job.precision.compute));
   if (job.recompute == Recompute::PerOp)

@@ -10,11 +10,29 @@
 
 namespace windtunnel {
 
-enum class DType { Fp32, Tf32, Fp16, Bf16, Fp8 };
-inline constexpr std::array<std::string_view, 5> kDTypeNames = {"fp32", "tf32", "fp16", "bf16",
-                                                                "fp8"};
+// Fp4 is NVFP4: blocks of 16 numbers of 4 bits share a scale of 8. Source: TransformerEngine,
+// NVFP4BlockScaling; NVIDIA 2025, arXiv:2509.25149.
+enum class DType { Fp32, Tf32, Fp16, Bf16, Fp8, Fp4 };
+inline constexpr std::array<std::string_view, 6> kDTypeNames = {"fp32", "tf32", "fp16",
+                                                                "bf16", "fp8",  "fp4"};
 constexpr double bytes_of(DType type) {
-  return type == DType::Fp8 ? 1 : (type == DType::Fp16 || type == DType::Bf16) ? 2 : 4;
+  switch (type) {
+    case DType::Fp32:
+    case DType::Tf32:
+      return 4;
+    case DType::Fp16:
+    case DType::Bf16:
+      return 2;
+    case DType::Fp8:
+      return 1;
+    case DType::Fp4:
+      return (4 + 8.0 / 16) / 8;
+  }
+  return 4;
+}
+// Only operands of linears have such a format, the rest of the job is in bf16.
+constexpr bool is_of_operands(DType type) {
+  return type == DType::Fp8 || type == DType::Fp4;
 }
 
 // A GPU has one efficiency curve for each of these classes of kernel.

@@ -61,6 +61,12 @@ FlopRate sixteen_bit_peak(const GpuSpec& gpu, FlopRate otherwise) {
   return otherwise;
 }
 
+double sustained_part(const GemmTiles& gemm, DType type) {
+  if (type == DType::Fp8) return gemm.sustained_fp8.value_or(gemm.sustained);
+  if (type == DType::Fp4) return gemm.sustained_fp4.value_or(gemm.sustained);
+  return gemm.sustained;
+}
+
 // Kernels run one after another, each with its part of the batch.
 Seconds tiled_time(const GpuSpec& gpu, const Work& work, DType type) {
   constexpr std::array<int, 6> kSplits = {1, 2, 4, 8, 16, 32};
@@ -86,8 +92,8 @@ Seconds tiled_time(const GpuSpec& gpu, const Work& work, DType type) {
                              split_time(gpu, work, batch, split);
         best = best ? std::min(*best, time) : time;
       }
-  const double sustained = type == DType::Fp8 ? gemm.sustained_fp8 : gemm.sustained;
-  return std::max(work.kernels * *best, work.flops / (peak * (sustained * clock_under_limit(gpu))));
+  const FlopRate sustained = peak * (sustained_part(gemm, type) * clock_under_limit(gpu));
+  return std::max(work.kernels * *best, work.flops / sustained);
 }
 
 Seconds compute_time(const GpuSpec& gpu, const Work& work, DType type) {

@@ -40,7 +40,8 @@ struct GemmTiles {
   int processors = 0;  // streaming multiprocessors
   double fill = 0;
   Seconds latency;
-  double sustained = 1, sustained_fp8 = 1;
+  double sustained = 1;
+  std::optional<double> sustained_fp8, sustained_fp4;  // absent: as the others
   std::optional<double> fp32;
   struct Alignment {
     double bytes = 0, efficiency = 1;

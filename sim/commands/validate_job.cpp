@@ -416,7 +416,8 @@ std::string Mapping::parallel() {
 
 std::string Mapping::precision() {
   std::string stated = row_.text("precision");
-  const bool is_stated = !stated.empty() && !contains(stated, "(NA)");
+  const bool is_stated =
+      !stated.empty() && !contains(stated, "(NA)") && !contains(stated, "fp8 or fp4");
   if (!is_stated && layout_ && !(*layout_)["precision"].empty()) {
     stated = (*layout_)["precision"];
     assume("precision " + stated + " as its source's configurations");
@@ -431,8 +432,8 @@ std::string Mapping::precision() {
   if (contains(stated, "PURE")) gradients = "same";
   if (contains(stated, "fp32 gradient")) gradients = "fp32";
   if (gradients == "fp32 for bf16") gradients = type_ == "bf16" ? "fp32" : "same";
-  // No software here reduces fp8.
-  if (gradients == "same") gradients = type_ == "fp8" ? "bf16" : type_;
+  // No software here reduces fp8 or fp4.
+  if (gradients == "same") gradients = type_ == "fp8" || type_ == "fp4" ? "bf16" : type_;
   return fmt::format("precision: {{compute: {}, gradients: {}}}\n", type_, gradients);
 }
 

@@ -213,8 +213,9 @@ void check_experts(const YamlMap& map, const Job& job) {
             "or 2");
   if (parallel.shard_ranks > 0)
     place(map, {"parallel", "shard"})
-        .fail("experts that are laid out otherwise than the other weights have no shards of "
-              "some ranks");
+        .fail(
+            "experts that are laid out otherwise than the other weights have no shards of "
+            "some ranks");
 }
 
 void check_context(const YamlMap& map, const Job& job) {

@@ -46,6 +46,7 @@ GemmTiles read_gemm(YamlMap& map) {
   gemm.latency = Seconds(map.at("latency").quantity(QuantityKind::Duration, true));
   if (const auto sustained = map.find("sustained")) gemm.sustained = sustained->proportion();
   if (const auto fp8 = map.find("sustained_fp8")) gemm.sustained_fp8 = fp8->proportion();
+  if (const auto fp4 = map.find("sustained_fp4")) gemm.sustained_fp4 = fp4->proportion();
   if (const auto fp32 = map.find("fp32")) gemm.fp32 = fp32->proportion();
   if (const auto alignments = map.find("alignments"))
     gemm.alignments = read_alignments(*alignments);

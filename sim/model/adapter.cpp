@@ -22,7 +22,9 @@ Operation small_linear(const TransformerSlice& slice, const GemmNames& names, st
 
 }  // namespace
 
-Operation frozen(Operation op) {
+Operation frozen(Operation op, DType type) {
+  cast_one_way(op.forward, type);
+  cast_one_way(op.backward_input, type);
   op.backward = op.backward_input;
   op.backward_weight.clear();
   op.backward_flops = op.backward_flops - op.forward_flops;

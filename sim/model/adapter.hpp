@@ -17,8 +17,8 @@
 
 namespace windtunnel {
 
-// Of what trains nothing: no weight gradient, nothing kept or gathered for it.
-Operation frozen(Operation op);
+// Of what trains nothing: no weight gradient, nothing kept, gathered or transposed for it.
+Operation frozen(Operation op, DType type);
 
 // Which way the linear is split that the adapter stands beside.
 enum class LinearSplit { Columns, Rows };

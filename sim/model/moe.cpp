@@ -45,7 +45,7 @@ struct Routing {
   std::int64_t rows_of_expert = 0;  // of a GEMM
 };
 
-// A GEMM for each local expert, one after another, fp8 after one cast of all rows. Source:
+// A GEMM for each local expert, one after another, fp8 and fp4 after one cast of all rows. Source:
 // TransformerEngine GroupedLinear, multi_stream_cublas_gemm and fp8_multi_cast_transpose_fused.
 // FLOPs for MFU are those of the tokens' own copies on all ranks: 2 k b s in out.
 Operation grouped_linear(const TransformerSlice& slice, const ExpertShape& shape,
@@ -64,10 +64,10 @@ Operation grouped_linear(const TransformerSlice& slice, const ExpertShape& shape
   std::get<Work>(weight_gradient.what).is_weight_gradient = true;
   op.backward_weight = {weight_gradient};
   const double inputs = routing.rows * double(in), outputs = routing.rows * double(out);
-  if (slice.type == DType::Fp8) {
-    op.forward.insert(op.forward.begin(), conversion_both_ways("cast_rows", inputs));
+  if (is_of_operands(slice.type)) {
+    op.forward.insert(op.forward.begin(), conversion_both_ways("cast_rows", inputs, slice.type));
     op.backward_input.insert(op.backward_input.begin(),
-                             conversion_both_ways("cast_row_gradients", outputs));
+                             conversion_both_ways("cast_row_gradients", outputs, slice.type));
   }
   op.backward = op.backward_input;
   op.backward.push_back(op.backward_weight.front());

@@ -26,12 +26,31 @@ Operation elementwise_operation(std::string_view name, Work forward, Work backwa
   return op;
 }
 
-Piece conversion(std::string_view name, double elements) {
-  return memory_kernel(name, (2 + 1) * elements);
+namespace {
+
+// Each kernel reads the bf16 elements once.
+Piece cast_kernels(std::string_view name, double elements, int kernels, double written) {
+  Piece cast = memory_kernel(name, (kernels * bytes_of(DType::Bf16) + written) * elements);
+  std::get<Work>(cast.what).kernels = kernels;
+  return cast;
 }
 
-Piece conversion_both_ways(std::string_view name, double elements) {
-  return memory_kernel(name, (2 + 1 + 1) * elements);
+}  // namespace
+
+Piece conversion(std::string_view name, double elements, DType type) {
+  return cast_kernels(name, elements, type == DType::Fp4 ? 2 : 1, bytes_of(type));
+}
+
+Piece conversion_both_ways(std::string_view name, double elements, DType type) {
+  return cast_kernels(name, elements, type == DType::Fp4 ? 3 : 1, 2 * bytes_of(type));
+}
+
+void cast_one_way(std::vector<Piece>& pieces, DType type) {
+  const Bytes each = std::get<Work>(conversion_both_ways("", 1, type).what).bytes;
+  for (Piece& piece : pieces)
+    if (piece.name == kCastTransposeInput || piece.name == kCastTransposeGradient)
+      piece = conversion(piece.name == kCastTransposeInput ? kCastInput : kCastGradient,
+                         std::get<Work>(piece.what).bytes / each, type);
 }
 
 Piece transposition(std::string_view name, double elements) {
@@ -54,11 +73,11 @@ Operation linear_operation(const GemmNames& names, std::int64_t rows, std::int64
   op.saved = Bytes(bytes_of(type) * inputs);
   op.held = Bytes(bytes_of(type) * (inputs + outputs));
   op.working = op.input + op.output;
-  if (type == DType::Fp8) {
+  if (is_of_operands(type)) {
     std::vector<Piece>& first = has_input_gradient ? op.backward_input : op.backward_weight;
-    op.forward.insert(op.forward.begin(), conversion_both_ways("cast_input", inputs));
-    first.insert(first.begin(), conversion_both_ways("cast_gradient", outputs));
-    op.working += Bytes(2 * outputs);
+    op.forward.insert(op.forward.begin(), conversion_both_ways(kCastTransposeInput, inputs, type));
+    first.insert(first.begin(), conversion_both_ways(kCastTransposeGradient, outputs, type));
+    op.working += Bytes(2 * bytes_of(type) * outputs);
   }
   op.backward = op.backward_input;
   append(op.backward, op.backward_weight);

@@ -29,26 +29,35 @@ struct GemmNames {
   std::string_view forward, input_gradient, weight_gradient;
 };
 
-// Bytes of an activation element. Fp8 is for operands of linears only: TransformerEngine keeps the
-// residual stream, attention and sums over ranks in bf16, and so do we.
+// Bytes of an activation element. TransformerEngine keeps the residual stream, attention and sums
+// over ranks in bf16 where operands of linears are in fp8 or fp4, and so do we.
 constexpr double activation_bytes(DType type) {
-  return type == DType::Fp8 ? 2 : bytes_of(type);
+  return is_of_operands(type) ? bytes_of(DType::Bf16) : bytes_of(type);
 }
 
 // No parameters worth a pass of their own: the whole backward belongs to the input half, as zero
 // bubble splits only linears and convolutions. Source: Qi et al. 2024, arXiv:2401.10241.
 Operation elementwise_operation(std::string_view name, Work forward, Work backward, Bytes saved);
 
-// Towards fp8: read in bf16 and written in fp8; with a transposed copy beside it; or transposed
-// alone. Hopper multiplies fp8 only along rows of both operands, so that the weight gradient needs
-// input and gradient the other way round.
-Piece conversion(std::string_view name, double elements);
-Piece conversion_both_ways(std::string_view name, double elements);
+// Operands are multiplied along rows of both, so that the weight gradient needs input and gradient
+// the other way round: they are read in bf16 and written both ways. Fp4: once more read before, for
+// the scale of the whole tensor, and once more after, for the transposed copy is rotated (random
+// Hadamard transform). Source: TransformerEngine, transformer_engine/pytorch/tensor/
+// {float8,nvfp4}_tensor.py.
+Piece conversion_both_ways(std::string_view name, double elements, DType type);
+// Without the transposed copy; of fp8 that may be made from the other later.
+Piece conversion(std::string_view name, double elements, DType type);
 Piece transposition(std::string_view name, double elements);
+// What conversions of a linear's operands are called; the latter two both ways.
+inline constexpr std::string_view kCastInput = "cast_input", kCastGradient = "cast_gradient",
+                                  kCastTransposeInput = "cast_transpose_input",
+                                  kCastTransposeGradient = "cast_transpose_gradient";
+// Leaves the transposed copies out where there is no weight gradient.
+void cast_one_way(std::vector<Piece>& pieces, DType type);
 
 // y[rows, out] = x[rows, in] w[in, out], all of it on this rank. Without an input gradient it is
-// the first operation of a network. Fp8: input and gradient are cast both ways and kept so; the
-// weights' cast, once a step, is not counted. Source: TransformerEngine
+// the first operation of a network. Fp8, fp4: input and gradient are cast both ways and kept so;
+// the weights' cast, once a step, is not counted. Source: TransformerEngine
 // transformer_engine/pytorch/module/linear.py, class _Linear (delayed scaling).
 Operation linear_operation(const GemmNames& names, std::int64_t rows, std::int64_t in,
                            std::int64_t out, DType type, bool has_input_gradient = true);

@@ -153,11 +153,11 @@ Operation flash_attention(const TransformerSlice& slice, const BlockShape& shape
                    .is_cudnn = is_cudnn};
   backward.format = slice.wide_format();
   backward.bytes = Bytes(per_feature * 2 * (queries + outputs + pairs) + sums);
-  // Its output is kept as the projection's input, unless that is cast to fp8, or frozen; then an
+  // Its output is kept as the projection's input, unless that is cast, or frozen; then an
   // adapter there may keep it, if no dropout has changed it.
   const AdapterShape& adapters = shape.adapters;
   const bool is_kept_there =
-      shape.is_frozen() ? adapters.projection && !adapters.dropout : slice.type != DType::Fp8;
+      shape.is_frozen() ? adapters.projection && !adapters.dropout : !is_of_operands(slice.type);
   const double own = is_kept_there ? 0 : outputs;
   Operation op = elementwise_operation("attention", forward, backward,
                                        Bytes(per_feature * (queries + pairs + own) + sums));
@@ -254,7 +254,7 @@ Operation column_parallel_linear(const TransformerSlice& slice, const GemmNames&
   op.backward_flops = slice.tensor * op.backward_flops;
   const double inputs = double(slice.tokens) * double(in);
   const Bytes input(slice.element * inputs), operand(bytes_of(slice.type) * inputs);
-  const Pieces forward = {op.forward.back()};  // alone: the norm in front writes fp8
+  const Pieces forward = {op.forward.back()};
   const Pieces dgrad = {op.backward_input.back()}, wgrad = {op.backward_weight.back()};
   const auto gather = [&](bool overlaps_next) {
     if (!slice.splits_sequence) return Pieces{};
@@ -266,12 +266,16 @@ Operation column_parallel_linear(const TransformerSlice& slice, const GemmNames&
         slice.splits_sequence ? CollectiveKind::ReduceScatter : CollectiveKind::AllReduce;
     return Pieces{collective("sum_gradient", kind, input, overlaps_next)};
   };
-  Pieces cast, transposed;
-  if (slice.type == DType::Fp8) {
-    cast = {op.backward_input.front()};
-    transposed = {transposition("transpose_input", inputs)};
+  // The norm in front writes fp8, which is turned round when it is needed. It cannot write fp4,
+  // whose scales are those of its whole output.
+  Pieces cast_input, cast, transposed;
+  if (is_of_operands(slice.type)) cast = {op.backward_input.front()};
+  if (slice.type == DType::Fp8) transposed = {transposition("transpose_input", inputs)};
+  if (slice.type == DType::Fp4) {
+    const double own = slice.splits_sequence ? inputs / slice.tensor : inputs;
+    cast_input = {conversion_both_ways(kCastTransposeInput, own, slice.type)};
   }
-  op.forward = joined({gather(false), forward});
+  op.forward = joined({cast_input, gather(false), forward});
   op.backward = joined({cast, gather(true), dgrad, transposed, sum(true), wgrad});
   op.backward_input = joined({cast, dgrad, sum(false)});
   op.backward_weight = joined({gather(false), transposed, wgrad});
@@ -311,10 +315,15 @@ Operation row_parallel_linear(const TransformerSlice& slice, const GemmNames& na
   const Pieces gather = {collective("gather_gradient", CollectiveKind::AllGather, operand)};
   Pieces cast_input, cast_gradient, transposed;
   if (slice.type == DType::Fp8) {
-    cast_input = {conversion("cast_input", inputs)};
-    cast_gradient = {conversion("cast_gradient", outputs / slice.tensor)};
+    cast_input = {conversion(kCastInput, inputs, slice.type)};
+    cast_gradient = {conversion(kCastGradient, outputs / slice.tensor, slice.type)};
     transposed = {transposition("transpose_gradient", outputs),
                   transposition("transpose_input", inputs)};
+  }
+  if (slice.type == DType::Fp4) {
+    cast_input = {conversion_both_ways(kCastTransposeInput, inputs, slice.type)};
+    cast_gradient = {
+        conversion_both_ways(kCastTransposeGradient, outputs / slice.tensor, slice.type)};
   }
   op.forward = joined({cast_input, forward, sum});
   op.backward_input = joined({cast_gradient, gather, dgrad});
@@ -432,7 +441,7 @@ LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& sha
                               LinearSplit split, bool has_adapter) {
     Operation op = split == LinearSplit::Columns ? column_parallel_linear(slice, names, in, out)
                                                  : row_parallel_linear(slice, names, in, out);
-    add(shape.is_frozen() ? frozen(std::move(op)) : std::move(op));
+    add(shape.is_frozen() ? frozen(std::move(op), slice.type) : std::move(op));
     if (has_adapter) add(adapter(slice, adapters, in, out, split));
   };
   const double tokens = double(slice.tokens);
@@ -534,7 +543,7 @@ std::vector<Tensor> transformer_block_tensors(const BlockShape& shape) {
 LayerWork token_embedding(const TransformerSlice& slice, const EmbeddingShape& shape) {
   std::vector<Operation> operations = {word_lookup(slice, shape.vocab)};
   if (shape.frozen) {
-    operations.front() = frozen(std::move(operations.front()));
+    operations.front() = frozen(std::move(operations.front()), slice.type);
     operations.front().working = Bytes(0);  // the table's gradient
   }
   for (int i = 0; i < shape.added; ++i) operations.push_back(added_embedding(slice));
@@ -553,7 +562,7 @@ std::vector<Operation> vocabulary_loss(const TransformerSlice& slice, std::int64
        {&logits.forward, &logits.backward, &logits.backward_input, &logits.backward_weight})
     for (Piece& piece : *pieces)
       if (auto* work = std::get_if<Work>(&piece.what)) work->format = slice.wide_format();
-  return {is_frozen ? frozen(logits) : logits, cross_entropy(slice, vocab)};
+  return {is_frozen ? frozen(logits, slice.type) : logits, cross_entropy(slice, vocab)};
 }
 
 void set_logits(const TransformerSlice& slice, std::int64_t vocab, LayerWork& work) {

@@ -35,7 +35,7 @@ struct TransformerSlice {
   // Of attention and logits, which TransformerEngine leaves in 16 bits; nothing where that is
   // `type`.
   std::optional<DType> wide_format() const {
-    return type == DType::Fp8 ? std::optional(DType::Bf16) : std::nullopt;
+    return is_of_operands(type) ? std::optional(DType::Bf16) : std::nullopt;
   }
   double element;  // bytes of an activation element
   AttentionKernel attention;

@@ -6,7 +6,8 @@
 namespace windtunnel {
 
 FlatCopies flat_copies(const Job& job, double gathered, double reduced) {
-  const double weight = bytes_of(job.precision.compute), sent = bytes_of(job.precision.gradients);
+  const double weight = weight_bytes(job.precision.compute),
+               sent = bytes_of(job.precision.gradients);
   switch (job.parallel.fsdp_version) {
     case 1:
       return {Bytes(0), Bytes(reduced * (2 * weight + (sent == weight ? 0 : weight + sent)))};
@@ -19,7 +20,8 @@ FlatCopies flat_copies(const Job& job, double gathered, double reduced) {
 
 FlatCopies list_copies(const Job& job, int ranks, const TensorCount& gathered,
                        const TensorCount& reduced) {
-  const double weight = bytes_of(job.precision.compute), sent = bytes_of(job.precision.gradients);
+  const double weight = weight_bytes(job.precision.compute),
+               sent = bytes_of(job.precision.gradients);
   // A million ranks and thousands of tensors: hours of copies, and more than an int counts.
   const auto pieces = [ranks](const TensorCount& of) {
     return int(

@@ -48,12 +48,23 @@ double optimizer_state_bytes(OptimizerKind kind, const Precision& precision) {
 }
 
 double frozen_weight_bytes(DType compute, LayerKind kind) {
-  return compute == DType::Fp8 && kind != LayerKind::Block ? bytes_of(DType::Bf16)
-                                                           : bytes_of(compute);
+  return is_of_operands(compute) && kind != LayerKind::Block ? bytes_of(DType::Bf16)
+                                                             : bytes_of(compute);
+}
+
+double weight_bytes(DType compute) {
+  return bytes_of(compute == DType::Fp4 ? DType::Bf16 : compute);
 }
 
 double resident_weight_bytes(DType compute) {
-  return compute == DType::Fp8 ? 2 : bytes_of(compute);
+  switch (compute) {
+    case DType::Fp8:
+      return 2 * bytes_of(compute);
+    case DType::Fp4:
+      return weight_bytes(compute) + 2 * bytes_of(compute);
+    default:
+      return weight_bytes(compute);
+  }
 }
 
 namespace {
@@ -72,7 +83,7 @@ double optimizer_traffic(const Job& job) {
   const bool is_mixed = bytes_of(precision.compute) < 4;
   if (const auto* update = separate_update(job)) return is_mixed ? update->mixed : update->fp32;
   const double state = job.optimizer == OptimizerKind::Adam ? 12 : 8;  // fp32 read, and written
-  const double low = is_mixed ? bytes_of(precision.compute) : 0;
+  const double low = is_mixed ? weight_bytes(precision.compute) : 0;
   return bytes_of(precision.gradients) + 2 * state + low;
 }
 

@@ -199,8 +199,11 @@ std::vector<int> split_layers(const Model& model, int stages);
 // section 3.1.
 double optimizer_state_bytes(OptimizerKind kind, const Precision& precision);
 
-// Bytes of a weight on a rank that computes with it. Fp8: both ways round (transposition in
-// operation.hpp), as TransformerEngine keeps fp8 parameters; one way is sent.
+// Bytes of a weight as it is updated and sent. Fp4 weights are in bf16 besides (Megatron-LM,
+// fp4_param false).
+double weight_bytes(DType compute);
+// On a rank that computes with it. Fp8: both ways round (transposition in operation.hpp), as
+// TransformerEngine keeps fp8 parameters; fp4: likewise, beside those in bf16.
 double resident_weight_bytes(DType compute);
 // Of a frozen one: fp8 blocks are kept in fp8 once, both ends in 16 bits. Source: NVIDIA's MLPerf
 // submissions of Llama 2 70B LoRA (fp8_params, disable_parameter_transpose_cache), whose logged

@@ -32,7 +32,7 @@ ProgramBuilder::ProgramBuilder(const PlanContext& context, BlockTable& blocks, i
       schedule_(context.plan.schedule),
       own_(context, pipeline),
       blocks_(blocks),
-      weight_bytes_(bytes_of(job_.precision.compute)),
+      weight_bytes_(weight_bytes(job_.precision.compute)),
       gradient_bytes_(bytes_of(job_.precision.gradients)) {
   program_.pipeline = pipeline;
 }

@@ -158,19 +158,25 @@ TEST_CASE("fp32 GEMMs run on other cores than the tiles were measured on") {
   CHECK(rate(512, 256, 1024, DType::Fp32) == Approx(0.8));
 }
 
-TEST_CASE("fp8 GEMMs have their own sustained rate, and a work may keep its own format") {
+TEST_CASE("fp8 and fp4 GEMMs have their own sustained rates, and a work may keep its own format") {
   GpuSpec gpu = perfect_gpu();
   gpu.peak[std::size_t(DType::Fp8)] = FlopRate(624e12);
+  gpu.peak[std::size_t(DType::Fp4)] = FlopRate(1248e12);
   gpu.gemm = {.processors = 100,
               .fill = 0,
               .latency = Seconds(0),
               .sustained = 0.8,
               .sustained_fp8 = 0.5,
+              .sustained_fp4 = 0.4,
               .tiles = {{128, 128, 1}}};
   Work work = matmul(12800, 12800, 4096, DType::Fp8);
   CHECK(kernel_time(gpu, work, DType::Fp8).value == Approx(work.flops.value / (0.5 * 624e12)));
+  CHECK(kernel_time(gpu, work, DType::Fp4).value == Approx(work.flops.value / (0.4 * 1248e12)));
   work.format = DType::Bf16;
   CHECK(kernel_time(gpu, work, DType::Fp8).value == Approx(work.flops.value / (0.8 * 312e12)));
+  work.format.reset();
+  gpu.gemm.sustained_fp4.reset();  // a profile that does not say: as the other formats
+  CHECK(kernel_time(gpu, work, DType::Fp4).value == Approx(work.flops.value / (0.8 * 1248e12)));
 }
 
 TEST_CASE("a fixed work takes its duration on any GPU") {

@@ -84,6 +84,21 @@ TEST_CASE("Adapters: only theirs are weight gradients") {
   CHECK(names_of(layer_work(model, 81, slice_of(1, false)).backward_weight).empty());
 }
 
+TEST_CASE("Adapters: operands of frozen linears are cast one way") {
+  const Model model = with_adapters(kLlama2, 16, kAttention);
+  const double n = 8192.0 * 8192;
+  // fp8: 2 read, 1 written; the norms write theirs themselves.
+  const LayerWork fp8 = layer_work(model, 1, slice_of(1, false, DType::Fp8));
+  CHECK(names_of(fp8.forward).count("cast_transpose_input") == 0);
+  CHECK(work_named(fp8.forward, "cast_input").bytes.value == Approx(3 * n));
+  CHECK(work_named(fp8.backward, "cast_gradient").bytes.value == Approx(3 * n));
+  // fp4: amax 2, 2 read, 0.5625 written.
+  const LayerWork fp4 = layer_work(model, 1, slice_of(1, false, DType::Fp4));
+  CHECK(work_named(fp4.forward, "cast_input").bytes.value == Approx(4.5625 * n));
+  CHECK(work_named(fp4.forward, "cast_input").kernels == 2);
+  CHECK(names_of(fp4.backward).count("cast_transpose_gradient") == 0);
+}
+
 TEST_CASE("Adapters: kernels beside one linear") {
   const Model model = with_adapters(kLlama2, 16, {{"lora_qkv", {1}}, {"lora_dropout", {1}}});
   const LayerWork work = layer_work(model, 1, slice_of(1, false, DType::Fp8));

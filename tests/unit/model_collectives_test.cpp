@@ -136,11 +136,11 @@ TEST_CASE("fp8: casts and transpositions around the GEMMs, and inputs gathered i
             "swiglu", "cast_input", "mlp_out", "sum_output", "mlp_residual"});
   const std::vector<std::string_view> backward = names_of(work.backward);
   CHECK(std::vector(backward.begin() + 1, backward.begin() + 15) ==
-        std::vector<std::string_view>{"cast_gradient", "gather_gradient", "mlp_out.input_gradient",
-                                      "transpose_gradient", "transpose_input",
-                                      "mlp_out.weight_gradient", "swiglu", "cast_gradient",
-                                      "gather_input", "mlp_in.input_gradient", "transpose_input",
-                                      "sum_gradient", "mlp_in.weight_gradient", "mlp_norm"});
+        std::vector<std::string_view>{
+            "cast_gradient", "gather_gradient", "mlp_out.input_gradient", "transpose_gradient",
+            "transpose_input", "mlp_out.weight_gradient", "swiglu", "cast_transpose_gradient",
+            "gather_input", "mlp_in.input_gradient", "transpose_input", "sum_gradient",
+            "mlp_in.weight_gradient", "mlp_norm"});
   CHECK(names_of(work.backward_weight) ==
         std::vector<std::string_view>{"transpose_gradient", "transpose_input",
                                       "mlp_out.weight_gradient", "gather_input", "transpose_input",
@@ -159,11 +159,38 @@ TEST_CASE("fp8: casts and transpositions around the GEMMs, and inputs gathered i
   slice.sequence_parallel = false;
   const LayerWork whole = layer_work(model, 1, slice);
   CHECK(sums_of(whole.forward, 8).sent == Bytes(7.0 / 8 * 2 * 2 * 2 * n));  // 2 all-reduces, bf16
-  CHECK(work_named(whole.forward, "cast_input").bytes == Bytes(4 * n / 8));
-  CHECK(work_named(whole.backward, "cast_gradient").bytes == Bytes(4 * n));
+  CHECK(work_named(whole.forward, "cast_transpose_input").bytes == Bytes(4 * n / 8));
+  CHECK(work_named(whole.backward, "cast_transpose_gradient").bytes == Bytes(4 * n));
   const std::vector<std::string_view> names = names_of(whole.backward);
   CHECK(std::count(names.begin(), names.end(), "transpose_gradient") == 0);
   CHECK(std::count(names.begin(), names.end(), "transpose_input") == 2);  // what the norms wrote
+}
+
+TEST_CASE("fp4: every operand is read three times and written both ways, and gathered as it is") {
+  const Model model = llama3_8b();
+  Slice slice = {.sequence = 8192,
+                 .tensor = 8,
+                 .sequence_parallel = true,
+                 .type = DType::Fp4,
+                 .attention = AttentionKernel::Flash};
+  const LayerWork work = layer_work(model, 1, slice);
+  CHECK(names_of(work.forward) ==
+        std::vector<std::string_view>{
+            "attention_norm", "cast_transpose_input", "gather_input", "qkv", "rotary", "attention",
+            "cast_transpose_input", "projection", "sum_output", "attention_residual", "mlp_norm",
+            "cast_transpose_input", "gather_input", "mlp_in", "swiglu", "cast_transpose_input",
+            "mlp_out", "sum_output", "mlp_residual"});
+  const std::vector<std::string_view> backward = names_of(work.backward);
+  CHECK(std::count(backward.begin(), backward.end(), "cast_transpose_gradient") == 4);
+  CHECK(std::count(backward.begin(), backward.end(), "transpose_input") == 0);
+  // n = s h elements. Amax, rows, rotated columns: 3 x 2 bytes read, 2 x 0.5625 written.
+  const double n = 8192.0 * 4096;
+  CHECK(work_named(work.forward, "cast_transpose_input").bytes == Bytes(7.125 * n / 8));
+  CHECK(work_named(work.forward, "cast_transpose_input").kernels == 3);
+  CHECK(work_named(work.backward, "cast_transpose_gradient").bytes == Bytes(7.125 * n / 8));
+  // 2 gathers of 0.5625 n, 2 scatters of 2 n; backward 4 gathers.
+  CHECK(sums_of(work.forward, 8).sent == Bytes(7.0 / 8 * (2 * 0.5625 * n + 2 * 2 * n)));
+  CHECK(sums_of(work.backward, 8).sent == Bytes(7.0 / 8 * (4 * 0.5625 * n + 2 * 2 * n)));
 }
 
 TEST_CASE("Embedding and head, t = 8") {

@@ -12,7 +12,7 @@ std::vector<Slice> slices_of(const Model& model) {
   std::vector<Slice> slices;
   for (const int tensor : {1, 2, 4})
     for (const bool sequence_parallel : {false, true})
-      for (const DType type : {DType::Bf16, DType::Fp32, DType::Fp8})
+      for (const DType type : {DType::Bf16, DType::Fp32, DType::Fp8, DType::Fp4})
         for (const auto attention : {AttentionKernel::Unfused, AttentionKernel::Flash})
           for (const auto recompute : {Recompute::None, Recompute::Selective, Recompute::Full}) {
             const Slice slice = {2,        model.family->is_sequence ? 512 : 1,

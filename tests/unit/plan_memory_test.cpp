@@ -84,6 +84,8 @@ TEST_CASE("memory: states with other number types and optimizers, bytes a parame
   CHECK(per_parameter(1, megatron, OptimizerKind::Adam) == 7.5);  // 6 + 12/N
   // An fp8 weight and its transpose, a bf16 gradient.
   CHECK(per_parameter(0, {DType::Fp8, DType::Bf16}, OptimizerKind::Adam) == 16);  // 2 + 2 + 12
+  // A bf16 weight, 4.5 bits of it either way round, a bf16 gradient: 2 + 2 x 0.5625 + 2 + 12.
+  CHECK(per_parameter(0, {DType::Fp4, DType::Bf16}, OptimizerKind::Adam) == 17.125);
   CHECK(per_parameter(0, full, OptimizerKind::Adam) == 16);  // 4 + 4 + 8: no master copy
   CHECK(per_parameter(1, full, OptimizerKind::Adam) == 9);   // 8 + 8/N
   CHECK(per_parameter(0, full, OptimizerKind::Sgd) == 12);   // 4 + 4 + 4 momentum
