@@ -413,8 +413,8 @@ TEST_CASE("what published configurations say goes where cells are empty, and now
   CHECK(mapped.text.find("data: 8, tensor: 2, pipeline: 1, context: 4") != std::string::npos);
   CHECK(refusal_of("09_mlperf_llm_logs", "0032") == "sizes not stated");
   // NeMo's fine-tuning packs short samples, its pretraining does not.
-  CHECK(job_for("08_dgxc_benchmarking", "0215").batch.packed_length == 175);
-  CHECK(job_for("08_dgxc_benchmarking", "0021").batch.packed_length == 0);
+  CHECK(job_for("08_dgxc_benchmarking", "0215").batch.attended_length == 175);
+  CHECK(job_for("08_dgxc_benchmarking", "0021").batch.attended_length == 0);
 }
 
 TEST_CASE("MLPerf's BERT: no padding, LAMB divided in a server, fp8 by TransformerEngine") {

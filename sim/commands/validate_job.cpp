@@ -61,8 +61,8 @@ class Mapping {
   long long size(std::string_view column) const;  // refuses the row if the cell gives none
   long long size_or(std::string_view column, long long otherwise);
   std::optional<long long> stated_or_usual(std::string_view column, std::string_view key);
-  long long sequence();
-  std::string packed();
+  bool is_shorter() const;
+  std::string tokens();
   void assume(const std::string& text) {
     if (!text.empty()) result_.assumed.push_back(text);
   }
@@ -103,21 +103,25 @@ long long Mapping::size_or(std::string_view column, long long otherwise) {
   return otherwise;
 }
 
-// Tokens of a sample: fewer than the row states where samples of like length share a batch.
-long long Mapping::sequence() {
-  const long long stated = size("seq_len");
-  const std::string mean = (*framework_)["mean_length"];
-  if (mean.empty() || (*framework_)["binned_length"] != std::to_string(stated)) return stated;
-  assume(fmt::format("{} of {} tokens on average", mean, stated));
-  return std::stoll(mean);
+// Whether the software runs shorter samples than the row states, as those of these data are.
+bool Mapping::is_shorter() const {
+  return !(*framework_)["mean_length"].empty() &&
+         (*framework_)["data_length"] == row_.text("seq_len");
 }
 
-// Samples that share a sequence.
-std::string Mapping::packed() {
-  const std::string length = (*model_)["packed_length"];
-  if (length.empty()) return "";
-  assume(fmt::format("samples of {} tokens packed into a sequence", length));
-  return ", packed_length: " + length;
+// Tokens of a sample, and what one attends to where samples share a sequence or differ in length.
+std::string Mapping::tokens() {
+  const std::string stated = std::to_string(size("seq_len"));
+  const Rule& lengths = is_shorter() ? *framework_ : *model_;
+  std::string text = "sequence: " + stated;
+  if (is_shorter()) {
+    text = "sequence: " + lengths["mean_length"];
+    assume(fmt::format("{} of {} tokens on average", lengths["mean_length"], stated));
+  }
+  const std::string attended = lengths["attended_length"];
+  if (attended.empty()) return text;
+  assume(fmt::format("a token attends to {}", attended));
+  return text + ", attended_length: " + attended;
 }
 
 void Mapping::check_usable() {
@@ -515,8 +519,8 @@ MappedRow Mapping::mapped() {
     const std::string numbers = precision(), what = model(), where = cluster(), how = parallel();
     result_.text = what + where + fmt::format("gpus: {}\n", gpus_) + how;
     result_.text += is_images_ ? fmt::format("batch: {{global: {}, micro: {}}}\n", batch_, micro_)
-                               : fmt::format("batch: {{global: {}, micro: {}, sequence: {}{}}}\n",
-                                             batch_, micro_, sequence(), packed());
+                               : fmt::format("batch: {{global: {}, micro: {}, {}}}\n", batch_,
+                                             micro_, tokens());
     result_.text += numbers + execution();
   } catch (Refused& refused) {
     result_ = {};

@@ -37,10 +37,11 @@ const std::array<Section, 13>& known_sections() {
         "host",
         "fabric",
         "software",
-        "binned_length",
+        "data_length",
         "mean_length",
+        "attended_length",
         "masked"}},
-      {"models", {"family", "model", "extra", "ffn", "images", "virtual_stages", "packed_length"}},
+      {"models", {"family", "model", "extra", "ffn", "images", "virtual_stages", "attended_length"}},
       {"layouts",
        {"tensor", "context", "context_parallel", "micro_batch", "recompute", "recompute_layers",
         "precision", "software"}},
@@ -59,7 +60,7 @@ const std::array<Section, 13>& known_sections() {
 constexpr std::array<std::string_view, 11> kCounts = {
     "nics",           "channels",         "nvlink_domain", "ffn",
     "virtual_stages", "mean_length",      "tensor",        "context",
-    "micro_batch",    "recompute_layers", "packed_length"};
+    "micro_batch",    "recompute_layers", "attended_length"};
 
 std::vector<std::string> texts(const YamlValue& list) {
   std::vector<std::string> result;

@@ -79,8 +79,8 @@ void read_batch(YamlMap map, Job& job) {
   else if (const auto value = map.find("sequence"))
     value->fail("samples of the family '" + std::string(job.model.family->name) +
                 "' are no sequences");
-  if (const auto value = map.find("packed_length"))
-    job.batch.packed_length = int(value->integer(1, job.batch.sequence));
+  if (const auto value = map.find("attended_length"))
+    job.batch.attended_length = int(value->integer(1, kLargestBatch));
   map.finish();
 }
 

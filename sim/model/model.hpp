@@ -91,7 +91,7 @@ struct Slice {
   // so that all have the same part of a causal square.
   int context = 1;
   ContextParallel context_parallel = ContextParallel::Ring;
-  int packed_length = 0;  // tokens that attend to one another; 0: those of the sequence
+  int attended_length = 0;  // tokens that one attends to; 0: those of the sequence
   bool fuses_norms() const { return kernels == Kernels::Fused; }
 };
 

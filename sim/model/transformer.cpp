@@ -226,7 +226,7 @@ TransformerSlice::TransformerSlice(const Slice& slice, std::int64_t sequence_len
       sequence(sequence_length),
       tokens(batch * sequence / slice.context),
       hidden(hidden_size),
-      attended(slice.packed_length > 0 ? slice.packed_length : sequence),
+      attended(slice.attended_length > 0 ? slice.attended_length : sequence),
       tensor(slice.tensor),
       splits_sequence(slice.sequence_parallel && slice.tensor > 1),
       type(slice.type),
@@ -615,8 +615,8 @@ std::string operators_limit(const BlockShape& shape, const Slice& slice) {
 std::string block_slice_limits(const BlockShape& shape, std::int64_t sequence, const Slice& slice) {
   const std::string whys[] = {
       operators_limit(shape, slice),
-      slice.packed_length > 0 && !is_fused(slice.attention)
-          ? "samples that share a sequence (packed_length) need fused attention"
+      slice.attended_length > 0 && !is_fused(slice.attention)
+          ? "attention to other tokens than those of a sequence (attended_length) is fused"
           : std::string(),
       split_limit("attention heads", shape.heads, slice.tensor),
       split_limit("key-value heads", shape.kv_heads, slice.tensor),

@@ -60,8 +60,9 @@ struct Batch {
   int global = 1;    // samples per step
   int micro = 1;     // samples per micro-batch
   int sequence = 1;  // tokens per sample; 1 for images
-  // Of the shorter samples that fill a sequence and attend to themselves alone; 0: one fills it.
-  int packed_length = 0;
+  // Tokens that one attends to where samples share a sequence, or differ in length and `sequence` is
+  // their mean: the sum of the squares of their lengths over the sum. 0: those of the sequence.
+  int attended_length = 0;
 };
 
 struct Precision {
@@ -185,7 +186,7 @@ struct Job {
             parallel.ranks_of_expert(),
             parallel.context,
             parallel.context_parallel,
-            batch.packed_length};
+            batch.attended_length};
   }
 };
 

@@ -104,8 +104,8 @@ std::string title(const Report& report, const Job& job) {
   if (parallel.virtual_stages > 1)
     parts.push_back(fmt::format("{} stages per rank", parallel.virtual_stages));
   std::string samples = fmt::format("{} x {} tokens", job.batch.micro, job.batch.sequence);
-  if (const int length = job.batch.packed_length; length > 0)
-    samples += fmt::format(" packed of samples of {}", length);
+  if (const int length = job.batch.attended_length; length > 0)
+    samples += fmt::format(", each attending to {}", length);
   const std::string images =
       fmt::format("{} sample{}", job.batch.micro, job.batch.micro > 1 ? "s" : "");
   parts.push_back(fmt::format("{} micro-batch{} of {}", job.micro_batches(),

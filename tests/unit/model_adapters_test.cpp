@@ -166,11 +166,11 @@ TEST_CASE("Adapters: what a block keeps") {
   CHECK(layer_work(whole, 1, fp8_gate).activation.value == Approx(fp8 - 2 * s * 28672));
 }
 
-TEST_CASE("Samples packed into a sequence attend to themselves alone") {
+TEST_CASE("Attention goes by the tokens that one attends to: packed or uneven samples") {
   const Model model = model_of("llama", kLlama2);
   Slice slice = slice_of(1, false);
   const LayerWork alone = layer_work(model, 1, slice);
-  slice.packed_length = 128;  // 64 of them
+  slice.attended_length = 128;  // 64 of them
   const LayerWork packed = layer_work(model, 1, slice);
   CHECK(work_named(alone.forward, "attention").flops.value == Approx(4 * 8192. * 8192 * 8192 / 2));
   CHECK(work_named(packed.forward, "attention").flops.value == Approx(4 * 8192. * 128 * 8192 / 2));
@@ -178,9 +178,12 @@ TEST_CASE("Samples packed into a sequence attend to themselves alone") {
         Approx(4 * 8192. * (8192 - 128) * 8192));
   CHECK(packed.activation == alone.activation);
   CHECK(work_named(packed.forward, "qkv").flops == work_named(alone.forward, "qkv").flops);
+  slice.attended_length = 12288;  // samples of 4096 and 14336, say: more than their mean
+  CHECK(work_named(layer_work(model, 1, slice).forward, "attention").flops.value ==
+        Approx(4 * 8192. * 12288 * 8192 / 2));
   slice.attention = AttentionKernel::Unfused;
   CHECK(model.family->slice_limits(model, slice) ==
-        "samples that share a sequence (packed_length) need fused attention");
+        "attention to other tokens than those of a sequence (attended_length) is fused");
 }
 
 TEST_CASE("Adapters: what does not go together") {
