@@ -77,9 +77,13 @@ const CollectiveCost& Communicators::cost(int rank, int use) const {
 }
 
 int Communicators::pair(int sender, int to_pipeline) const {
-  const auto found = pair_index_.find({sender, to_pipeline});
-  SIM_CHECK(found != pair_index_.end(), "no such pair");
-  return found->second;
+  const int found = pair_index_[place_of_pair(sender, to_pipeline)];
+  SIM_CHECK(found >= 0, "no such pair");
+  return found;
+}
+
+std::size_t Communicators::place_of_pair(int sender, int to_pipeline) const {
+  return std::size_t(sender) * std::size_t(plan_.grid.pipeline) + std::size_t(to_pipeline);
 }
 
 bool Communicators::contains(const Communicator& communicator, int rank) const {
@@ -95,6 +99,7 @@ std::vector<Round> Communicators::rounds(int communicator, Bytes size) const {
 }
 
 void Communicators::lay_pairs() {
+  pair_index_.assign(place_of_pair(plan_.grid.size(), 0), -1);
   std::set<std::pair<int, int>> directed;
   for (const Program& program : plan_.programs)
     for (const Op& op : program.ops)
@@ -107,7 +112,7 @@ void Communicators::lay_pairs() {
       at.pipeline = to;
       const std::vector<int> members = {rank, plan_.grid.rank(at)};
       const Phase phase{.edges = {{0, 1}}, .bytes_per_edge = Bytes(1)};
-      pair_index_[{rank, to}] = int(all.size());
+      pair_index_[place_of_pair(rank, to)] = int(all.size());
       all.push_back({int(types.size()) - 1, groups_++, members, {phase_on_links(phase, members)}});
     }
   }

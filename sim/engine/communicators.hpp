@@ -94,6 +94,7 @@ class Communicators {
   void collect_uses();
   void lay_groups(GroupName name);
   void lay_pairs();
+  std::size_t place_of_pair(int sender, int to_pipeline) const;
   int lay(int type, int group, const std::vector<int>& members, const Group& shape);
   CollectiveCost cost_of(const CollectiveUse& use, const std::vector<int>& members, int group);
   CollectiveCost cost_by_links(const CollectiveUse& use, const std::vector<int>& members,
@@ -115,7 +116,7 @@ class Communicators {
   const MeasuredTimes& measured_;
   std::map<CollectiveUse, int> use_index_;
   std::array<bool, kGroupKindNames.size()> beside_compute_{};
-  std::map<std::pair<int, int>, int> pair_index_;  // sender, pipeline coordinate of the receiver
+  std::vector<int> pair_index_;  // by sender and pipeline coordinate of the receiver; -1: none
   std::map<std::tuple<int, std::string, CollectiveKind>, int> laid_;  // group, algorithm, kind
   std::map<GroupName, std::vector<int>> group_of_rank_;
   std::vector<std::map<int, CollectiveCost>> costs_;  // by group: use -> cost
