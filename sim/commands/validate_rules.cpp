@@ -41,7 +41,8 @@ const std::array<Section, 13>& known_sections() {
         "mean_length",
         "attended_length",
         "masked"}},
-      {"models", {"family", "model", "extra", "ffn", "images", "virtual_stages", "attended_length"}},
+      {"models",
+       {"family", "model", "extra", "ffn", "images", "virtual_stages", "attended_length"}},
       {"layouts",
        {"tensor", "context", "context_parallel", "micro_batch", "recompute", "recompute_layers",
         "precision", "software"}},
@@ -58,8 +59,8 @@ const std::array<Section, 13>& known_sections() {
 }
 
 constexpr std::array<std::string_view, 11> kCounts = {
-    "nics",           "channels",         "nvlink_domain", "ffn",
-    "virtual_stages", "mean_length",      "tensor",        "context",
+    "nics",           "channels",         "nvlink_domain",  "ffn",
+    "virtual_stages", "mean_length",      "tensor",         "context",
     "micro_batch",    "recompute_layers", "attended_length"};
 
 std::vector<std::string> texts(const YamlValue& list) {

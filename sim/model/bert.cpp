@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "model/families.hpp"
-#include "model/transformer.hpp"
+#include "model/transformer_ends.hpp"
 
 namespace windtunnel {
 namespace {

@@ -3,7 +3,7 @@
 // scores inside the softmax kernel), and a norm after the embedding. Parameters: l (12 h^2 + 13 h)
 // + V h + s_max h + 2 h with f = 4 h, a tied head and learned positions.
 #include "model/families.hpp"
-#include "model/transformer.hpp"
+#include "model/transformer_ends.hpp"
 
 namespace windtunnel {
 namespace {

@@ -17,7 +17,7 @@
 
 #include "model/families.hpp"
 #include "model/moe.hpp"
-#include "model/transformer.hpp"
+#include "model/transformer_ends.hpp"
 
 namespace windtunnel {
 namespace {

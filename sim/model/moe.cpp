@@ -16,12 +16,6 @@ constexpr GemmNames kSharedIn = {"shared_in", "shared_in.input_gradient",
 constexpr GemmNames kSharedOut = {"shared_out", "shared_out.input_gradient",
                                   "shared_out.weight_gradient"};
 
-Work elementwise_kernels(double bytes, int kernels) {
-  Work work = elementwise(Bytes(bytes));
-  work.kernels = kernels;
-  return work;
-}
-
 // Where the copies of one rank's tokens go.
 struct Routing {
   Routing(const TransformerSlice& slice, const ExpertShape& shape)

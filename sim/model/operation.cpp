@@ -17,6 +17,22 @@ Piece memory_kernel(std::string_view name, double bytes) {
 
 }  // namespace
 
+Pieces joined(std::initializer_list<Pieces> parts) {
+  Pieces all;
+  for (const Pieces& part : parts) all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+
+Work elementwise_kernels(double bytes, int kernels) {
+  Work work = elementwise(Bytes(bytes));
+  work.kernels = kernels;
+  return work;
+}
+
+Piece collective(std::string_view name, CollectiveKind kind, Bytes size, bool overlaps_next) {
+  return {name, LayerCollective{kind, size, overlaps_next}};
+}
+
 Operation elementwise_operation(std::string_view name, Work forward, Work backward, Bytes saved) {
   Operation op;
   op.forward = {{name, forward}};

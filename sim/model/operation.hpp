@@ -7,6 +7,7 @@
 // Kernels: the launches of an eager framework with the usual fusions, named at each operation.
 #pragma once
 
+#include <initializer_list>
 #include <string_view>
 #include <vector>
 
@@ -34,6 +35,12 @@ struct GemmNames {
 constexpr double activation_bytes(DType type) {
   return is_of_operands(type) ? bytes_of(DType::Bf16) : bytes_of(type);
 }
+
+using Pieces = std::vector<Piece>;
+Pieces joined(std::initializer_list<Pieces> parts);
+Work elementwise_kernels(double bytes, int kernels);
+Piece collective(std::string_view name, CollectiveKind kind, Bytes size,
+                 bool overlaps_next = false);
 
 // No parameters worth a pass of their own: the whole backward belongs to the input half, as zero
 // bubble splits only linears and convolutions. Source: Qi et al. 2024, arXiv:2401.10241.

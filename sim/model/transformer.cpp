@@ -1,9 +1,9 @@
 #include "model/transformer.hpp"
 
-#include <initializer_list>
 #include <utility>
 
 #include "model/adapter.hpp"
+#include "model/attention_core.hpp"
 #include "model/context_parallel.hpp"
 #include "model/latent_attention.hpp"
 #include "model/moe.hpp"
@@ -16,199 +16,6 @@ constexpr GemmNames kProjection = {"projection", "projection.input_gradient",
                                    "projection.weight_gradient"};
 constexpr GemmNames kMlpIn = {"mlp_in", "mlp_in.input_gradient", "mlp_in.weight_gradient"};
 constexpr GemmNames kMlpOut = {"mlp_out", "mlp_out.input_gradient", "mlp_out.weight_gradient"};
-constexpr GemmNames kLogits = {"logits", "logits.input_gradient", "logits.weight_gradient"};
-
-Work elementwise_kernels(double bytes, int kernels) {
-  Work work = elementwise(Bytes(bytes));
-  work.kernels = kernels;
-  return work;
-}
-
-Piece collective(std::string_view name, CollectiveKind kind, Bytes size,
-                 bool overlaps_next = false) {
-  return {name, LayerCollective{kind, size, overlaps_next}};
-}
-
-using Pieces = std::vector<Piece>;
-
-Pieces joined(std::initializer_list<Pieces> parts) {
-  Pieces all;
-  for (const Pieces& part : parts) all.insert(all.end(), part.begin(), part.end());
-  return all;
-}
-
-Pieces pieces_of(const TransformerSlice& slice, BlockPart part, Pass pass, double elements) {
-  Pieces pieces;
-  for (const BlockOperator& row : slice.software->operators->operators) {
-    const double bytes = row.bytes(slice.type);
-    if (row.part == part && row.pass == pass && bytes > 0)
-      pieces.push_back({row.name, elementwise_kernels(bytes * elements, row.kernels)});
-  }
-  return pieces;
-}
-
-// The software's own operators of this part in place of the kernels of `op`, which keeps the same.
-Operation with_operators(const TransformerSlice& slice, BlockPart part, double elements,
-                         Operation op) {
-  if (!slice.software->operators) return op;
-  op.forward = pieces_of(slice, part, Pass::Forward, elements);
-  op.backward = op.backward_input = pieces_of(slice, part, Pass::Backward, elements);
-  op.backward_weight.clear();
-  return op;
-}
-
-Operation dropout(const TransformerSlice& slice, std::string_view name) {
-  const double n = slice.local_elements();
-  const Work work = elementwise_kernels((2 * slice.element + 1) * n, 1);
-  return elementwise_operation(name, work, work, Bytes(n));
-}
-
-// A learned embedding added to the hidden state: looked up and added (two kernels, 3 e n); its
-// gradient is a sum of the hidden state's over the batch.
-Operation added_embedding(const TransformerSlice& slice) {
-  const double bytes = slice.local_hidden().value;
-  Operation op;
-  op.forward = {{"embedding.add", elementwise_kernels(3 * bytes, 2)}};
-  op.backward_weight = {{"embedding.add", elementwise_kernels(bytes, 1)}};
-  op.backward = op.backward_weight;
-  return op;
-}
-
-// Forward: 8-byte token ids read, rows read, hidden states written. Megatron-LM with t > 1 first
-// finds the ids that this rank has (3 kernels), shifts them (2), clears the others (1), and clears
-// the others' rows afterwards (1).
-// Backward: the gradient table is cleared (e V h / t), rows of dY are read and written to it.
-Operation word_lookup(const TransformerSlice& slice, std::int64_t vocab) {
-  const bool splits = slice.tensor > 1;
-  const Bytes whole = slice.whole_hidden();
-  const Bytes ids(8.0 * double(slice.tokens));
-  const double table = slice.element * double(vocab) * double(slice.hidden) / slice.tensor;
-  const Work forward = {
-      .op = OpClass::Embedding, .bytes = ids + 2 * whole, .kernels = splits ? 8 : 1};
-  const Work backward = {
-      .op = OpClass::Embedding, .bytes = ids + 2 * whole + Bytes(table), .kernels = 2};
-  Operation op;
-  op.forward = {{"embedding", forward}};
-  if (splits) {
-    const auto kind =
-        slice.splits_sequence ? CollectiveKind::ReduceScatter : CollectiveKind::AllReduce;
-    op.forward.push_back(collective("embedding.sum", kind, whole));
-  }
-  if (slice.splits_sequence)
-    op.backward_weight = {collective("embedding.gather", CollectiveKind::AllGather, whole)};
-  op.backward_weight.push_back({"embedding.weight_gradient", backward});
-  op.backward = op.backward_weight;
-  op.saved = ids;
-  op.working = Bytes(table);
-  return op;
-}
-
-// Passes of Megatron-LM's vocab_parallel_cross_entropy over the fp32 logits, in bytes a logit.
-// Forward: cast (e + 4), maximum 4, subtraction in place 8, exponential in place 8, sum 4, division
-// in place 8. Backward: scaling in place 8, cast (4 + e). The kernels on b s numbers (masks,
-// gathers, logarithm) count as launches only: 18 forward and 7 backward in all.
-Operation cross_entropy(const TransformerSlice& slice, std::int64_t vocab) {
-  const double logits = double(slice.tokens) * double(vocab) / slice.tensor;
-  const double cast = slice.element == 4 ? 0 : slice.element + 4;
-  const Piece reduce =
-      collective("loss.sum", CollectiveKind::AllReduce, Bytes(4.0 * double(slice.tokens)));
-  Operation op;
-  op.forward.push_back({"loss.maximum", elementwise_kernels((cast + 4) * logits, 2)});
-  if (slice.tensor > 1) op.forward.push_back(reduce);
-  op.forward.push_back({"loss.exponentials", elementwise_kernels(20 * logits, 13)});
-  if (slice.tensor > 1) op.forward.insert(op.forward.end(), {reduce, reduce});
-  op.forward.push_back({"loss.normalize", elementwise_kernels(8 * logits, 3)});
-  op.backward = {{"loss", elementwise_kernels((8 + cast) * logits, 7)}};
-  op.backward_input = op.backward;
-  return op;
-}
-
-Flops attention_square(const TransformerSlice& slice, const BlockShape& shape) {
-  return Flops(2.0 * double(slice.tokens) * double(slice.attended) *
-               double(shape.heads * (shape.head_size + shape.value_size())));
-}
-
-// FlashAttention-2 is about twice as fast as FlashAttention. Source: Dao 2023, arXiv:2307.08691,
-// abstract.
-constexpr double kFlash1Efficiency = 0.5;
-
-Operation flash_attention(const TransformerSlice& slice, const BlockShape& shape) {
-  const double queries = double(shape.heads * shape.head_size);
-  const double outputs = double(shape.heads * shape.value_size());
-  const double pairs = double(shape.kv_heads * (shape.head_size + shape.value_size()));
-  const double per_feature = slice.element * double(slice.tokens) / slice.tensor;
-  const Flops run = attention_square(slice, shape) / (shape.causal ? 2 : 1) / slice.tensor;
-  // The fp32 log-sum-exp of each row of scores.
-  const double sums = 4 * double(slice.tokens) * double(shape.heads) / slice.tensor;
-  const double efficiency = slice.attention == AttentionKernel::Flash1 ? kFlash1Efficiency : 1;
-  const bool is_cudnn = slice.attention == AttentionKernel::Cudnn;
-  Work forward = {
-      .op = OpClass::Attention, .flops = run, .efficiency = efficiency, .is_cudnn = is_cudnn};
-  forward.format = slice.wide_format();
-  forward.bytes = Bytes(per_feature * (queries + outputs + pairs) + sums);
-  Work backward = {.op = OpClass::Attention,
-                   .flops = 2.5 * run,
-                   .kernels = 3,
-                   .efficiency = efficiency,
-                   .is_cudnn = is_cudnn};
-  backward.format = slice.wide_format();
-  backward.bytes = Bytes(per_feature * 2 * (queries + outputs + pairs) + sums);
-  // Its output is kept as the projection's input, unless that is cast, or frozen; then an
-  // adapter there may keep it, if no dropout has changed it.
-  const AdapterShape& adapters = shape.adapters;
-  const bool is_kept_there =
-      shape.is_frozen() ? adapters.projection && !adapters.dropout : !is_of_operands(slice.type);
-  const double own = is_kept_there ? 0 : outputs;
-  Operation op = elementwise_operation("attention", forward, backward,
-                                       Bytes(per_feature * (queries + pairs + own) + sums));
-  op.working = Bytes(per_feature * (queries + outputs + pairs));  // gradients of Q, K, V and O
-  return op;
-}
-
-Operation unfused_attention(const TransformerSlice& slice, const BlockShape& shape) {
-  const std::int64_t s = slice.sequence, d = shape.head_size;
-  const std::int64_t batch = slice.batch * (shape.heads / slice.tensor);
-  const double e = slice.element, scores = double(batch) * double(s) * double(s);
-  const double context = e * double(slice.tokens) * double(shape.heads * d) / slice.tensor;
-  const double keys = 2 * e * double(slice.tokens) * double(shape.kv_heads * d) / slice.tensor;
-  const DType wide = slice.wide_format().value_or(slice.type);
-  Work square = matmul(s, s, d, wide, batch), mix = matmul(s, d, s, wide, batch);
-  square.format = mix.format = slice.wide_format();
-  // Eager: scaled, masked by a byte, cast, softmax in fp32, cast back.
-  const bool eager = slice.attention == AttentionKernel::Eager;
-  Pieces softmax = {{"softmax", eager ? elementwise_kernels((6 * e + 17) * scores, 5)
-                                      : elementwise_kernels(2 * e * scores, 1)}};
-  Pieces softmax_gradient = {{"softmax", eager ? elementwise_kernels((6 * e + 21) * scores, 5)
-                                               : elementwise_kernels(3 * e * scores, 1)}};
-  Pieces merge = {{"merge_heads", elementwise_kernels(2 * context, 1)}}, unmerge = merge;
-  Pieces join = {{"join_gradients", elementwise_kernels(2 * (context + keys), 1)}};
-  if (shape.dropout) {
-    const Piece dropout = {"attention_dropout", elementwise_kernels((2 * e + 1) * scores, 1)};
-    softmax.push_back(dropout);
-    softmax_gradient.insert(softmax_gradient.begin(), dropout);
-  }
-  if (slice.software->operators) {
-    softmax = pieces_of(slice, BlockPart::Scores, Pass::Forward, scores);
-    softmax_gradient = pieces_of(slice, BlockPart::Scores, Pass::Backward, scores);
-    merge = pieces_of(slice, BlockPart::Core, Pass::Forward, context / e);
-    unmerge.clear();
-    join = pieces_of(slice, BlockPart::Core, Pass::Backward, context / e);
-  }
-  Operation op;
-  op.forward = joined({{{"scores", square}}, softmax, {{"values", mix}}, merge});
-  op.backward = joined({unmerge,
-                        {{"values.input_gradient", square}, {"values.weight_gradient", mix}},
-                        softmax_gradient,
-                        {{"scores.query_gradient", mix}, {"scores.key_gradient", mix}},
-                        join});
-  op.backward_input = op.backward;
-  // Autograd keeps what an fp32 softmax returned, and its cast for the values.
-  op.droppable = Bytes(((shape.dropout ? 2 * e + 1 : e) + (eager ? 4 : 0)) * scores);
-  op.saved = Bytes(context + keys) + op.droppable;
-  // Gradients of Q, K, V and O, and of the scores before and after the softmax.
-  op.working = Bytes(2 * context + keys + 2 * (eager ? 4 : e) * scores);
-  return op;
-}
 
 // The sum of dY over the tokens, by a kernel of its own.
 Operation bias_gradient(std::string_view name, double elements, double element) {
@@ -347,35 +154,6 @@ Operation rms_norm_operation(const TransformerSlice& slice, std::string_view nam
                                elementwise_kernels((9 * e + 52) * n, 12), Bytes((2 * e + 4) * n));
 }
 
-Operation rotary(const TransformerSlice& slice, const BlockShape& shape) {
-  const bool eager = slice.kernels != Kernels::Fused;
-  const double elements =
-      double(slice.tokens) * double((shape.heads + shape.kv_heads) * shape.head_size);
-  const double bytes = eager ? 2 * slice.element + 16 : 2 * slice.element;
-  const Work work = elementwise_kernels(bytes * elements / slice.tensor, eager ? 6 : 2);
-  return elementwise_operation("rotary", work, work, Bytes(0));
-}
-
-Operation query_key_norm(const TransformerSlice& slice, const BlockShape& shape) {
-  const double elements =
-      double(slice.tokens) * double((shape.heads + shape.kv_heads) * shape.head_size);
-  const double bytes = slice.element * elements / slice.tensor;
-  return elementwise_operation("query_key_norm", elementwise_kernels(2 * bytes, 2),
-                               elementwise_kernels(3 * bytes, 4),
-                               Bytes(slice.software->norm_copies * bytes));
-}
-
-Operation attention_core(const TransformerSlice& slice, const BlockShape& shape) {
-  const Flops square = attention_square(slice, shape);
-  Operation op =
-      is_fused(slice.attention) ? flash_attention(slice, shape) : unfused_attention(slice, shape);
-  if (slice.context > 1) op = context_parallel_attention(slice, shape, std::move(op));
-  op.forward_flops = square;
-  op.backward_flops = 2 * square;
-  op.causal_saving = (shape.causal ? 1.5 : 0) * square;  // half of 1 + 2
-  return op;
-}
-
 // Without dropout: 3 e n forward, and backward the sum of the two branches' gradients, 3 e n.
 // With it the mask is written forward, and backward dY is masked first: 2 e n + n.
 Operation residual_add(const TransformerSlice& slice, std::string_view name, bool dropout) {
@@ -417,6 +195,25 @@ Operation squared_relu(const TransformerSlice& slice, double elements) {
   Operation op = elementwise_operation("squared_relu", elementwise_kernels(4 * bytes, 2),
                                        elementwise_kernels(10 * bytes, 4), Bytes(bytes));
   op.working = Bytes(3 * bytes);
+  return op;
+}
+
+Pieces operators_of(const TransformerSlice& slice, BlockPart part, Pass pass, double elements) {
+  Pieces pieces;
+  for (const BlockOperator& row : slice.software->operators->operators) {
+    const double bytes = row.bytes(slice.type);
+    if (row.part == part && row.pass == pass && bytes > 0)
+      pieces.push_back({row.name, elementwise_kernels(bytes * elements, row.kernels)});
+  }
+  return pieces;
+}
+
+Operation with_operators(const TransformerSlice& slice, BlockPart part, double elements,
+                         Operation op) {
+  if (!slice.software->operators) return op;
+  op.forward = operators_of(slice, part, Pass::Forward, elements);
+  op.backward = op.backward_input = operators_of(slice, part, Pass::Backward, elements);
+  op.backward_weight.clear();
   return op;
 }
 
@@ -540,63 +337,10 @@ std::vector<Tensor> transformer_block_tensors(const BlockShape& shape) {
   return tensors;
 }
 
-LayerWork token_embedding(const TransformerSlice& slice, const EmbeddingShape& shape) {
-  std::vector<Operation> operations = {word_lookup(slice, shape.vocab)};
-  if (shape.frozen) {
-    operations.front() = frozen(std::move(operations.front()), slice.type);
-    operations.front().working = Bytes(0);  // the table's gradient
-  }
-  for (int i = 0; i < shape.added; ++i) operations.push_back(added_embedding(slice));
-  if (shape.norm) operations.push_back(norm_operation(slice, "embedding_norm"));
-  if (shape.dropout) operations.push_back(dropout(slice, "embedding_dropout"));
-  return assembled_layer(operations, LayerKind::Embedding, Bytes(0), slice.local_hidden(),
-                         Recompute::None);
-}
-
-std::vector<Operation> vocabulary_loss(const TransformerSlice& slice, std::int64_t vocab,
-                                       bool is_frozen) {
-  TransformerSlice wide = slice;
-  wide.type = slice.wide_format().value_or(slice.type);
-  Operation logits = column_parallel_linear(wide, kLogits, slice.hidden, vocab);
-  for (std::vector<Piece>* pieces :
-       {&logits.forward, &logits.backward, &logits.backward_input, &logits.backward_weight})
-    for (Piece& piece : *pieces)
-      if (auto* work = std::get_if<Work>(&piece.what)) work->format = slice.wide_format();
-  return {is_frozen ? frozen(logits, slice.type) : logits, cross_entropy(slice, vocab)};
-}
-
-void set_logits(const TransformerSlice& slice, std::int64_t vocab, LayerWork& work) {
-  const Software& software = *slice.software;
-  const double logits =
-      double(slice.tokens) * double(vocab) / (software.gathers_logits ? 1 : slice.tensor);
-  work.logits = Bytes(software.logit_bytes_kept * logits);
-  work.working = Bytes((software.logit_bytes_most - software.logit_bytes_kept) * logits);
-}
-
-LayerWork language_head(const TransformerSlice& slice, std::int64_t vocab, bool is_frozen) {
-  std::vector<Operation> operations = {norm_operation(slice, "final_norm")};
-  for (Operation& op : vocabulary_loss(slice, vocab, is_frozen))
-    operations.push_back(std::move(op));
-  LayerWork work =
-      assembled_layer(operations, LayerKind::Head, slice.local_hidden(), Bytes(0), Recompute::None);
-  set_logits(slice, vocab, work);
-  return work;
-}
-
 std::string split_limit(std::string_view what, long long value, int tensor) {
   if (value % tensor == 0) return {};
   return "tensor parallelism " + std::to_string(tensor) + " does not divide the " +
          std::to_string(value) + " " + std::string(what);
-}
-
-// Source of the padding: megatron/training/tokenizer/tokenizer.py, _vocab_size_with_padding with
-// --make-vocab-size-divisible-by 128.
-std::string vocabulary_limit(long long vocab, int tensor) {
-  const std::string why = split_limit("words of the vocabulary", vocab, tensor);
-  if (why.empty()) return {};
-  const long long multiple = 128LL * tensor;
-  const long long padded = (vocab + multiple - 1) / multiple * multiple;
-  return why + "; Megatron-LM pads it to " + std::to_string(padded);
 }
 
 namespace {

@@ -128,30 +128,6 @@ Operation norm_operation(const TransformerSlice& slice, std::string_view name);
 // e. Source: torchtitan @9dec370 torchtitan/models/norms.py, class RMSNorm.
 Operation rms_norm_operation(const TransformerSlice& slice, std::string_view name);
 
-// Rotary position embedding of Q and K in place, one kernel each; its backward rotates back and
-// needs nothing kept. Eager, on complex fp32 numbers: cast e + 4, product 8, cast 4 + e.
-// Source: torchtitan models/llama/model.py, apply_rotary_emb.
-Operation rotary(const TransformerSlice& slice, const BlockShape& shape);
-
-// Norm of the queries and of the keys over the features of a head, one kernel each way for either;
-// two more finish the scales' gradients.
-Operation query_key_norm(const TransformerSlice& slice, const BlockShape& shape);
-
-// Scores, softmax and values, as one piece of work, on a/t heads. MFU counts 4 b s s a d forward
-// and twice that backward, whatever runs; d is the mean of a key's and a value's features.
-// Unfused: the full s x s square as batched GEMMs of b a / t heads, one fused scale-mask-softmax,
-// one dropout with a mask of 1 byte, and a copy that puts the heads side by side. Backward in
-// reverse, two GEMMs for each, and a copy that joins the gradients of Q, K and V. Source:
-// CoreAttention of Megatron-LM, megatron/model/transformer.py. Eager: the chain around an fp32
-// softmax in five kernels, (6 e + 17) bytes a score forward and (6 e + 21) backward, of which its
-// fp32 result is kept too (4 more a score). Flash: nothing of size s x s moves, causal models run
-// half of the square, the backward pass runs five GEMMs to the forward's two (one again), 2.5x.
-// Kernels 1 and 3: dO*O, the main one, dQ cast. Source: Dao et al. 2022, arXiv:2205.14135,
-// algorithms 1 and 4. Selective recomputation drops what unfused
-// attention keeps of size s x s and runs the core again; flash attention keeps nothing of that
-// size, so that selective is the same as none.
-Operation attention_core(const TransformerSlice& slice, const BlockShape& shape);
-
 // y = residual + dropout(x). Forward reads two and writes one n, and the mask. Backward applies the
 // mask to dY, and adds the gradients of the two branches that meet there.
 Operation residual_add(const TransformerSlice& slice, std::string_view name, bool dropout);
@@ -168,37 +144,19 @@ Operation activation_function(const TransformerSlice& slice, std::string_view na
 // `bias_activation_fusion: false`; PyTorch's derivatives of pow and relu from memory.
 Operation squared_relu(const TransformerSlice& slice, double elements);
 
+// The software's own operators of this part of a block, which has one set of them or none.
+Pieces operators_of(const TransformerSlice& slice, BlockPart part, Pass pass, double elements);
+// They, if there are any, in place of the kernels of `op`, which keeps the same.
+Operation with_operators(const TransformerSlice& slice, BlockPart part, double elements,
+                         Operation op);
+
 // One block; its input and output are hidden states.
 LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& shape,
                             Recompute recompute);
 std::vector<Tensor> transformer_block_tensors(const BlockShape& shape);
 
-struct EmbeddingShape {
-  std::int64_t vocab = 0;
-  int added = 0;  // learned embeddings added to the word's: positions, token types
-  bool norm = false;
-  bool dropout = false;
-  bool frozen = false;
-};
-// Vocabulary split over the ranks: each looks up the words it has, and the sum over ranks is the
-// embedding (all-reduce, or reduce-scatter under sequence parallelism; backward gathers dY then).
-LayerWork token_embedding(const TransformerSlice& slice, const EmbeddingShape& shape);
-
-// The linear onto the split vocabulary, and cross entropy on logits that stay split: the maximum,
-// the target's logit and the sum of exponentials are all-reduced, b s fp32 each.
-// Source: megatron/core/tensor_parallel/cross_entropy.py.
-std::vector<Operation> vocabulary_loss(const TransformerSlice& slice, std::int64_t vocab,
-                                       bool is_frozen = false);
-// Sets the logits that a head keeps, and what its loss needs at most: b s V / t logits, or b s V
-// where the software gathers them, of the software's bytes each.
-void set_logits(const TransformerSlice& slice, std::int64_t vocab, LayerWork& work);
-// The end of a decoder: norm, logits, loss.
-LayerWork language_head(const TransformerSlice& slice, std::int64_t vocab, bool is_frozen = false);
-
 // Why `value` cannot be split over the ranks, or empty. `what` names it.
 std::string split_limit(std::string_view what, long long value, int tensor);
-// Same for the vocabulary, with the value that Megatron-LM would pad it to.
-std::string vocabulary_limit(long long vocab, int tensor);
 // Heads, key-value heads, MLP width and the tokens of sequence parallelism.
 std::string block_slice_limits(const BlockShape& shape, std::int64_t sequence, const Slice& slice);
 

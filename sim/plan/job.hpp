@@ -60,8 +60,8 @@ struct Batch {
   int global = 1;    // samples per step
   int micro = 1;     // samples per micro-batch
   int sequence = 1;  // tokens per sample; 1 for images
-  // Tokens that one attends to where samples share a sequence, or differ in length and `sequence` is
-  // their mean: the sum of the squares of their lengths over the sum. 0: those of the sequence.
+  // Tokens that one attends to where samples share a sequence, or differ in length and `sequence`
+  // is their mean: the sum of the squares of their lengths over the sum. 0: those of the sequence.
   int attended_length = 0;
 };
 
