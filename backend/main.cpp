@@ -56,7 +56,6 @@ void refuse_simulated_only(const std::string& file, const Job& job) {
   };
   const std::pair<bool, std::string_view> all[] = {
       {job.model.has_experts(), "a mixture of experts"},
-      {job.parallel.context > 1, "context parallelism"},
       {job.batch.packed_length > 0, "a sequence of several samples"},
       {job.software->operators != nullptr, "a block of other software's operators"},
       {is_set("kv_rank"), "latent attention"},

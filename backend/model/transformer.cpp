@@ -1,6 +1,7 @@
 #include "backend/model/transformer.hpp"
 
 #include "backend/model/attention.hpp"
+#include "backend/model/context_parallel.hpp"
 #include "backend/model/operations.hpp"
 #include "backend/model/tensor_parallel.hpp"
 #include "model/families.hpp"
@@ -115,8 +116,10 @@ class TokenEmbedding : public LayerModule {
   at::Tensor forward(const at::Tensor&, const MicroBatch& batch) override {
     const at::Tensor ids = batch.input.t();
     at::Tensor x = split_embedding(ids, words_, context_);
-    if (positions_.defined())
-      x = x + entering_once(positions_.narrow(0, 0, ids.size(0)).unsqueeze(1), context_);
+    if (positions_.defined()) {
+      const at::Tensor of_sample = positions_.narrow(0, 0, ids.size(0) * context_.context_size());
+      x = x + entering_once(own_tokens(of_sample, context_).unsqueeze(1), context_);
+    }
     if (types_.defined()) x = x + entering_once(types_.select(0, 0), context_);
     x = sum_over_ranks(x, context_);
     return norm_.weight.defined()
@@ -159,8 +162,8 @@ class LanguageHead : public LayerModule {
 
 std::vector<std::int64_t> hidden_shape(const Job& job, std::int64_t sequence) {
   const bool splits = job.parallel.sequence_parallel && job.parallel.tensor > 1;
-  return {sequence / (splits ? job.parallel.tensor : 1), job.batch.micro,
-          job.model.parameters.count("hidden")};
+  const int ranks = job.parallel.context * (splits ? job.parallel.tensor : 1);
+  return {sequence / ranks, job.batch.micro, job.model.parameters.count("hidden")};
 }
 
 at::Tensor Norm::operator()(const at::Tensor& x) const {

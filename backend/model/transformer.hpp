@@ -15,7 +15,8 @@
 
 namespace windtunnel {
 
-// [s, b, h], or [s/t, b, h] under sequence parallelism.
+// [s, b, h]; [s/c, b, h] under context parallelism, and 1/t of these tokens under sequence
+// parallelism.
 std::vector<std::int64_t> hidden_shape(const Job& job, std::int64_t sequence);
 
 // LayerNorm, or RMSNorm when there is no bias.

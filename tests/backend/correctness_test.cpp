@@ -47,6 +47,10 @@ std::string job_text(const std::string& shape, const std::string& batch) {
 const std::string kSequences = "global: 16, micro: 1, sequence: 16";
 const std::string kGpt = job_text(
     "family: gpt, layers: 4, hidden: 32, heads: 4, vocab: 64, max_sequence: 16", kSequences);
+const std::string kBloom = job_text(
+    "family: gpt, layers: 2, hidden: 32, heads: 4, vocab: 64, max_sequence: 16, "
+    "learned_positions: false, embedding_layernorm: true",
+    kSequences);
 const std::string kLlama = job_text(
     "family: llama, layers: 4, hidden: 32, heads: 8, kv_heads: 4, ffn: 64, vocab: 64", kSequences);
 
@@ -145,6 +149,48 @@ const std::vector<Case> kStrategies = {
     {"ZB-H1 x data 2", {"gpus=4", "parallel={data: 2, pipeline: 2}", "schedule=zb-h1"}},
 };
 
+// Of samples that ranks share, KIND saying how: their 16 tokens are 4 chunks of 4, or 8 of 2.
+const std::vector<Case> kSharedSamples = {
+    {"context 2", {"gpus=2", "parallel={context: 2, KIND}"}},
+    {"context 4", {"gpus=4", "parallel={context: 4, KIND}"}},
+    {"context 2, recompute full", {"gpus=2", "parallel={context: 2, KIND}", "recompute=full"}},
+    {"context 2, small buckets",
+     {"gpus=2", "parallel={context: 2, KIND}", "data_parallel={bucket: 8 kB}"}},
+    {"context 2 x data 2", {"gpus=4", "parallel={context: 2, data: 2, KIND}"}},
+    {"context 2 x tensor 2", {"gpus=4", "parallel={context: 2, tensor: 2, KIND}"}},
+    {"context 2 x tensor 2, sequence parallel",
+     {"gpus=4", "parallel={context: 2, tensor: 2, sequence_parallel: true, KIND}"}},
+    {"context 2 x pipeline 2",
+     {"gpus=4", "parallel={context: 2, pipeline: 2, KIND}", "schedule=1f1b"}},
+    {"context 2, the embedding on a stage of its own",
+     {"gpus=4", "parallel={context: 2, pipeline: 2, layers_per_stage: [1, 5], KIND}",
+      "schedule=gpipe"}},
+    {"context 2 x pipeline 2, ZB-H1",
+     {"gpus=4", "parallel={context: 2, pipeline: 2, KIND}", "schedule=zb-h1"}},
+    {"context 2, ZeRO-1", {"gpus=2", "parallel={context: 2, zero_stage: 1, KIND}"}},
+    {"context 2 x data 2, ZeRO-2",
+     {"gpus=4", "parallel={context: 2, data: 2, zero_stage: 2, KIND}"}},
+    {"context 2 x data 2, ZeRO-3",
+     {"gpus=4", "parallel={context: 2, data: 2, zero_stage: 3, KIND}"}},
+    {"context 2 x tensor 2 x pipeline 2, ZeRO-1",
+     {"gpus=8",
+      "parallel={context: 2, tensor: 2, pipeline: 2, sequence_parallel: true, zero_stage: 1, KIND}",
+      "schedule=1f1b"}},
+};
+
+void check_shared_samples(const std::string& yaml, const std::vector<Case>& cases) {
+  const std::string kind = GENERATE("ring", "all_gather", "ulysses");
+  const std::vector<std::string> flash = {"attention=flash"};
+  const Learned one = ThreadedJob(yaml, joined({"gpus=1"}, flash)).learned(kSteps);
+  for (Case strategy : cases) {
+    std::string& parallel = strategy.overrides[1];
+    parallel.replace(parallel.find("KIND"), 4, "context_parallel: " + kind);
+    DYNAMIC_SECTION(kind << ", " << strategy.name) {
+      require_same(ThreadedJob(yaml, joined(strategy.overrides, flash)).learned(kSteps), one);
+    }
+  }
+}
+
 void check_all(const std::string& yaml, const std::vector<std::string>& common) {
   const Learned one = ThreadedJob(yaml, joined({"gpus=1"}, common)).learned(kSteps);
   for (const Case& strategy : kStrategies) {
@@ -162,6 +208,18 @@ TEST_CASE("GPT learns the same under every strategy", "[correctness]") {
 
 TEST_CASE("Llama learns the same under every strategy", "[correctness]") {
   check_all(kLlama, {});
+}
+
+TEST_CASE("ranks that share samples learn what one process learns", "[correctness]") {
+  check_shared_samples(kLlama, kSharedSamples);
+}
+
+TEST_CASE("shared samples keep their positions, learned or as biases", "[correctness]") {
+  const std::vector<Case> cases = {
+      {"context 2", {"gpus=2", "parallel={context: 2, KIND}"}},
+      {"context 2 x tensor 2, sequence parallel",
+       {"gpus=4", "parallel={context: 2, tensor: 2, sequence_parallel: true, KIND}"}}};
+  check_shared_samples(GENERATE(kGpt, kBloom), cases);
 }
 
 TEST_CASE("Adam learns the same under every strategy", "[correctness]") {

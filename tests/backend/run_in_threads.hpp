@@ -12,7 +12,6 @@
 #include "backend/execute/device.hpp"
 #include "backend/execute/real_work.hpp"
 #include "backend/execute/run_step.hpp"
-#include "backend/model/data.hpp"
 #include "backend/thread_group.hpp"
 #include "config/load.hpp"
 
@@ -52,19 +51,15 @@ class ThreadedJob {
                             [&](const std::string& name, const std::vector<int>& members) {
                               return group(name, members, rank);
                             });
-    Data data(job_, kSeed);
-    const auto batches = [&](const LayerContext& context, int step, int index) {
-      const std::int64_t first =
-          (std::int64_t(index) * job_.parallel.data + at.data) * job_.batch.micro;
-      return data.micro_batch(context, step, first);
-    };
     // A larger epsilon than the default: Adam divides by gradients that are zero but for rounding.
     OptimizerSettings optimizer;
     optimizer.learning_rate = 0.02;
     optimizer.epsilon = 1e-3;
     const std::shared_ptr<Device> device = make_cpu_device(rank, false);
     const auto work = make_real_work(job_, plan_, rank, *device, groups,
-                                     {.seed = kSeed, .optimizer = optimizer, .batches = batches});
+                                     {.seed = kSeed,
+                                      .optimizer = optimizer,
+                                      .batches = batches_of(job_, plan_.grid, rank, kSeed)});
     const Program& program = plan_.programs[std::size_t(at.pipeline)];
     for (int step = 0; step < steps; ++step) {
       run_step(program, work, device);

@@ -57,6 +57,8 @@ TEST_CASE("processes on loopback learn what one process learns", "[gloo]") {
        {"--ranks 2 --set 'parallel={data: 2}'",
         "--ranks 2 --set 'parallel={tensor: 2, sequence_parallel: true}'",
         "--ranks 4 --set 'parallel={data: 2, pipeline: 2}' --set schedule=1f1b",
+        "--ranks 4 --set 'parallel={context: 4}' --set attention=flash",
+        "--ranks 2 --set 'parallel={context: 2, context_parallel: ulysses}' --set attention=flash",
         "--ranks 4 --set 'parallel={data: 4, zero_stage: 3}'"}) {
     INFO(strategy);
     const nlohmann::json run = measured(strategy, folder);
