@@ -55,7 +55,6 @@ void refuse_simulated_only(const std::string& file, const Job& job) {
     return job.model.parameters.has(parameter) && job.model.parameters.number(parameter) != 0;
   };
   const std::pair<bool, std::string_view> all[] = {
-      {job.model.has_experts(), "a mixture of experts"},
       {job.batch.packed_length > 0, "a sequence of several samples"},
       {job.software->operators != nullptr, "a block of other software's operators"},
       {is_set("kv_rank"), "latent attention"},

@@ -1,7 +1,10 @@
 #include "backend/model/transformer.hpp"
 
+#include <optional>
+
 #include "backend/model/attention.hpp"
 #include "backend/model/context_parallel.hpp"
+#include "backend/model/experts.hpp"
 #include "backend/model/operations.hpp"
 #include "backend/model/tensor_parallel.hpp"
 #include "model/families.hpp"
@@ -32,11 +35,15 @@ class TransformerBlock : public LayerModule {
     projection_ = draws.normal({shape_.hidden, width}, Split::Second);
     projection_bias_ = bias(shape_.hidden, Split::None);
     (shape_.post_norm ? attention_norm_ : mlp_norm_) = norm();
-    const int stacks = shape_.is_gated() ? 2 : 1;  // gate over up
-    mlp_in_ = draws.stacked(stacks, shape_.ffn, shape_.hidden);
-    mlp_in_bias_ = bias(stacks * shape_.ffn, Split::First);
-    mlp_out_ = draws.normal({shape_.hidden, shape_.ffn}, Split::Second);
-    mlp_out_bias_ = bias(shape_.hidden, Split::None);
+    if (shape_.moe.experts > 0) {
+      experts_.emplace(draws, shape_.hidden, shape_.moe, context_);
+    } else {
+      const int stacks = shape_.is_gated() ? 2 : 1;  // gate over up
+      mlp_in_ = draws.stacked(stacks, shape_.ffn, shape_.hidden);
+      mlp_in_bias_ = bias(stacks * shape_.ffn, Split::First);
+      mlp_out_ = draws.normal({shape_.hidden, shape_.ffn}, Split::Second);
+      mlp_out_bias_ = bias(shape_.hidden, Split::None);
+    }
     if (shape_.post_norm) mlp_norm_ = norm();
     list_parameters();
   }
@@ -52,7 +59,7 @@ class TransformerBlock : public LayerModule {
 
  private:
   void list_parameters() {
-    const auto list = [&](std::initializer_list<at::Tensor> tensors) {
+    const auto list = [&](const std::vector<at::Tensor>& tensors) {
       for (const at::Tensor& tensor : tensors)
         if (tensor.defined()) parameters_.push_back(tensor);
     };
@@ -60,6 +67,7 @@ class TransformerBlock : public LayerModule {
     list({qkv_, qkv_bias_, projection_, projection_bias_});
     const Norm& middle = shape_.post_norm ? attention_norm_ : mlp_norm_;
     list({middle.weight, middle.bias});
+    if (experts_) list(experts_->parameters());
     list({mlp_in_, mlp_in_bias_, mlp_out_, mlp_out_bias_});
     if (shape_.post_norm) list({mlp_norm_.weight, mlp_norm_.bias});
   }
@@ -83,6 +91,7 @@ class TransformerBlock : public LayerModule {
   }
 
   at::Tensor mlp(const at::Tensor& x) {
+    if (experts_) return (*experts_)(x);
     const at::Tensor inner = column_parallel_linear(x, mlp_in_, mlp_in_bias_, context_);
     return row_parallel_linear(activated(inner), mlp_out_, mlp_out_bias_, context_);
   }
@@ -93,6 +102,8 @@ class TransformerBlock : public LayerModule {
   std::int64_t kv_heads_;
   Norm attention_norm_, mlp_norm_;
   at::Tensor qkv_, qkv_bias_, projection_, projection_bias_;
+  std::optional<MixtureOfExperts>
+      experts_;  // in place of the MLP, whose tensors are undefined then
   at::Tensor mlp_in_, mlp_in_bias_, mlp_out_, mlp_out_bias_;
 };
 

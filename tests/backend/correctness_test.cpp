@@ -54,6 +54,11 @@ const std::string kBloom = job_text(
 const std::string kLlama = job_text(
     "family: llama, layers: 4, hidden: 32, heads: 8, kv_heads: 4, ffn: 64, vocab: 64", kSequences);
 
+const std::string kMixtral = job_text(
+    "family: llama, layers: 4, hidden: 32, heads: 8, kv_heads: 4, ffn: 64, vocab: 64, experts: 4, "
+    "experts_per_token: 2, expert_ffn: 24, shared_expert_ffn: 16, dense_layers: 1",
+    kSequences);
+
 // Micro-batches of two, since batch norm uses their statistics; 18 images, so that passes over them
 // end within steps.
 const std::string kImages = "global: 8, micro: 2";
@@ -191,6 +196,61 @@ void check_shared_samples(const std::string& yaml, const std::vector<Case>& case
   }
 }
 
+const std::vector<Case> kExperts = {
+    {"recompute full", {"gpus=1", "recompute=full"}},
+    {"data 2", {"gpus=2", "parallel={data: 2}"}},
+    {"ZeRO-3", {"gpus=2", "parallel={data: 2, zero_stage: 3}"}},
+    {"expert 2", {"gpus=2", "parallel={data: 2, expert: 2}"}},
+    {"expert 4", {"gpus=4", "parallel={data: 4, expert: 4}"}},
+    {"expert 2 of data 4", {"gpus=4", "parallel={data: 4, expert: 2}"}},
+    {"expert 2 of data 4, small buckets",
+     {"gpus=4", "parallel={data: 4, expert: 2}", "data_parallel={bucket: 8 kB}"}},
+    {"expert 2 of data 4, reduced after every micro-batch, no overlap",
+     {"gpus=4", "parallel={data: 4, expert: 2}", "data_parallel={no_sync: false, overlap: false}"}},
+    {"expert 2, recompute full", {"gpus=2", "parallel={data: 2, expert: 2}", "recompute=full"}},
+    {"expert tensor 2 of data 2", {"gpus=2", "parallel={data: 2, expert_tensor: 2}"}},
+    {"expert 2 x expert tensor 2 of data 4",
+     {"gpus=4", "parallel={data: 4, expert: 2, expert_tensor: 2}"}},
+    {"expert 2 x pipeline 2",
+     {"gpus=4", "parallel={data: 2, expert: 2, pipeline: 2}", "schedule=1f1b"}},
+    {"expert 2 x pipeline 2, ZB-H1",
+     {"gpus=4", "parallel={data: 2, expert: 2, pipeline: 2}", "schedule=zb-h1"}},
+    {"tensor 2", {"gpus=2", "parallel={tensor: 2, sequence_parallel: true}"}},
+    {"tensor 2, expert 2",
+     {"gpus=2", "parallel={tensor: 2, sequence_parallel: true, expert: 2, expert_tensor: 1}"}},
+    {"tensor 2, whole experts",
+     {"gpus=2", "parallel={tensor: 2, sequence_parallel: true, expert_tensor: 1}"}},
+    {"tensor 2 x data 2, expert 2",
+     {"gpus=4", "parallel={tensor: 2, data: 2, sequence_parallel: true, expert: 2}"}},
+    {"tensor 2 x data 2, expert 4",
+     {"gpus=4",
+      "parallel={tensor: 2, data: 2, sequence_parallel: true, expert: 4, expert_tensor: 1}"}},
+    {"context 2, expert 2", {"gpus=2", "parallel={context: 2, expert: 2}"}},
+    {"context 2 x data 2, expert 4, Ulysses",
+     {"gpus=4", "parallel={context: 2, data: 2, expert: 4, context_parallel: ulysses}"}},
+    {"expert 2, ZeRO-1", {"gpus=2", "parallel={data: 2, expert: 2, zero_stage: 1}"}},
+    {"expert 2 of data 4, ZeRO-1", {"gpus=4", "parallel={data: 4, expert: 2, zero_stage: 1}"}},
+    {"expert 2 of data 4, ZeRO-2", {"gpus=4", "parallel={data: 4, expert: 2, zero_stage: 2}"}},
+    {"tensor 2 x context 2, expert 2, ZeRO-1",
+     {"gpus=4",
+      "parallel={tensor: 2, context: 2, sequence_parallel: true, expert: 2, expert_tensor: 1, "
+      "zero_stage: 1}"}},
+    {"tensor 2 x data 2 x pipeline 2, expert 2, ZeRO-1",
+     {"gpus=8",
+      "parallel={tensor: 2, data: 2, pipeline: 2, sequence_parallel: true, expert: 2, "
+      "zero_stage: 1}",
+      "schedule=1f1b"}},
+};
+
+void check_experts(const std::vector<std::string>& common) {
+  const Learned one = ThreadedJob(kMixtral, joined({"gpus=1"}, common)).learned(kSteps);
+  for (const Case& strategy : kExperts) {
+    DYNAMIC_SECTION(strategy.name) {
+      require_same(ThreadedJob(kMixtral, joined(strategy.overrides, common)).learned(kSteps), one);
+    }
+  }
+}
+
 void check_all(const std::string& yaml, const std::vector<std::string>& common) {
   const Learned one = ThreadedJob(yaml, joined({"gpus=1"}, common)).learned(kSteps);
   for (const Case& strategy : kStrategies) {
@@ -220,6 +280,10 @@ TEST_CASE("shared samples keep their positions, learned or as biases", "[correct
       {"context 2 x tensor 2, sequence parallel",
        {"gpus=4", "parallel={context: 2, tensor: 2, sequence_parallel: true, KIND}"}}};
   check_shared_samples(GENERATE(kGpt, kBloom), cases);
+}
+
+TEST_CASE("experts learn the same wherever they are", "[correctness]") {
+  check_experts({"attention=flash"});
 }
 
 TEST_CASE("Adam learns the same under every strategy", "[correctness]") {

@@ -71,17 +71,20 @@ class ThreadedJob {
     add_sums(*work, at, result);
   }
 
-  // Replicas count once: the first data-parallel rank, and of whole tensors the first tensor one.
+  // Replicas count once: the first data-parallel rank, and of whole tensors the first tensor one;
+  // of experts the first ranks that hold them all.
   void add_sums(RealWork& work, const Coordinates& at, Learned& result) {
     for (int layer = 0; layer < int(job_.model.layers.size()); ++layer) {
       const auto& tensors = job_.model.layers[std::size_t(layer)].tensors;
       for (int i = 0; i < int(tensors.size()); ++i) {
         const at::Tensor value = work.parameter(layer, i);
-        const bool counts = at.data == 0 && (tensors[std::size_t(i)].split || at.tensor == 0);
+        const Tensor& tensor = tensors[std::size_t(i)];
+        const int in_line = at.tensor + plan_.grid.tensor * at.data;
+        const bool counts = tensor.experts > 0 ? in_line < plan_.grid.expert_ranks()
+                                               : at.data == 0 && (tensor.split || at.tensor == 0);
         if (!value.defined() || !counts) continue;
         const std::lock_guard lock(mutex_);
-        TensorSums& sums =
-            result.tensors[std::to_string(layer) + " " + tensors[std::size_t(i)].name];
+        TensorSums& sums = result.tensors[std::to_string(layer) + " " + tensor.name];
         sums.sum += value.sum().item<double>();
         sums.squares += value.square().sum().item<double>();
       }

@@ -68,6 +68,31 @@ TEST_CASE("processes on loopback learn what one process learns", "[gloo]") {
   }
 }
 
+TEST_CASE("processes that hold different experts learn what one process learns", "[gloo]") {
+  const TemporaryFolder folder("run");
+  const auto losses = [&](const std::string& strategy) {
+    INFO(strategy);
+    const auto all = measured(strategy, folder, "tiny-mixtral.yaml").at("losses");
+    return all.get<std::vector<double>>();
+  };
+  const std::vector<double> expected = losses("--set gpus=1");
+  for (const std::string strategy :
+       {"--ranks 2 --set 'parallel={data: 2, expert: 2}'",
+        "--ranks 4 --set 'parallel={tensor: 2, context: 2, sequence_parallel: true, expert: 2}'"}) {
+    const std::vector<double> shared = losses(strategy);
+    for (std::size_t i = 0; i < kLeastLosses; ++i)
+      CHECK(shared[i] == Approx(expected[i]).margin(1e-4));
+  }
+}
+
+TEST_CASE("emulated layers communicate in the groups of the plan", "[gloo]") {
+  const TemporaryFolder folder("run");
+  measured(
+      "--ranks 4 --set compute=emulated --set 'parallel={tensor: 2, context: 2, "
+      "sequence_parallel: true, expert: 2, context_parallel: ulysses}'",
+      folder, "tiny-mixtral.yaml");
+}
+
 TEST_CASE("processes train on the images of a folder, and what is wrong with it is said before",
           "[gloo]") {
   const TemporaryFolder folder("run");
