@@ -1,5 +1,6 @@
 #include "backend/model/expert_dispatch.hpp"
 
+#include <cmath>
 #include <numeric>
 
 #include "backend/model/communication.hpp"
@@ -25,16 +26,25 @@ at::Tensor empty_rows(std::int64_t rows, const at::Tensor& like) {
   return at::empty({rows, like.size(1)}, like.options());
 }
 
+// Zeros for a row behind the last.
+at::Tensor selected_rows(const at::Tensor& x, const at::Tensor& rows, bool has_gaps) {
+  if (!has_gaps) return x.index_select(0, rows);
+  return at::cat({x, at::zeros({1, x.size(1)}, x.options())}).index_select(0, rows);
+}
+
 // Rows in another order, where autograd's own backward would add up, in no order on a GPU.
 class Reordered : public Function<Reordered> {
  public:
   static at::Tensor forward(AutogradContext* state, const at::Tensor& x, const at::Tensor& order,
-                            const at::Tensor& inverse) {
+                            const at::Tensor& inverse, bool has_gaps) {
     state->save_for_backward({inverse});
-    return x.index_select(0, order);
+    state->saved_data["has_gaps"] = has_gaps;
+    return selected_rows(x, order, has_gaps);
   }
   static variable_list backward(AutogradContext* state, const variable_list& gradients) {
-    return {gradients[0].index_select(0, state->get_saved_variables()[0]), {}, {}};
+    const at::Tensor inverse = state->get_saved_variables()[0];
+    return {
+        selected_rows(gradients[0], inverse, state->saved_data["has_gaps"].toBool()), {}, {}, {}};
   }
 };
 
@@ -149,23 +159,60 @@ at::Tensor sorted_by_expert(const at::Tensor& counts) {
   return at::cat(places).to(counts.device());
 }
 
+// Rows of each expert; 0: as many as there are.
+std::int64_t capacity_of(const ExpertShape& shape, std::int64_t copies) {
+  return std::int64_t(std::ceil(double(copies) / double(shape.experts) * shape.capacity_factor));
+}
+
 }  // namespace
 
-ExpertDispatch::ExpertDispatch(const at::Tensor& chosen, std::int64_t experts,
-                               LayerContext& context)
+ExpertDispatch::ExpertDispatch(const at::Tensor& chosen, const at::Tensor& weights,
+                               const ExpertShape& shape, LayerContext& context)
     : context_(context), tokens_(chosen.size(0)), per_token_(chosen.size(1)) {
   const at::NoGradGuard no_gradients;
-  const at::Tensor flat = chosen.reshape({-1});
-  by_expert_ = std::get<1>(flat.sort(/*stable=*/true, 0, /*descending=*/false));
+  const at::Tensor experts = chosen.reshape({-1});
+  capacity_ = capacity_of(shape, experts.numel());
+  if (capacity_ > 0)
+    place_within_capacity(experts, weights.reshape({-1}), shape.experts);
+  else
+    place_all(experts, shape.experts);
+  count_rows(shape.experts);
+}
+
+// Stable sorts: equals stay in the order of the tokens.
+void ExpertDispatch::place_all(const at::Tensor& experts, std::int64_t count) {
+  by_expert_ = std::get<1>(experts.sort(/*stable=*/true, 0, /*descending=*/false));
   by_token_ = inverse_of(by_expert_);
-  const std::int64_t ranks = LayerContext::size_of(context.expert), local = experts / ranks;
-  const at::Tensor counts = at::bincount(flat, {}, experts);
-  sent_ = counts_of(counts.view({ranks, local}).sum(1));
+  counts_ = at::bincount(experts, {}, count);
+}
+
+void ExpertDispatch::place_within_capacity(const at::Tensor& experts, const at::Tensor& weights,
+                                           std::int64_t count) {
+  const at::Tensor by_weight = std::get<1>(weights.sort(/*stable=*/true, 0, /*descending=*/true));
+  const auto [expert, order] =
+      experts.index_select(0, by_weight).sort(/*stable=*/true, 0, /*descending=*/false);
+  const at::Tensor wanted = at::bincount(experts, {}, count);
+  const at::Tensor first = (wanted.cumsum(0) - wanted).index_select(0, expert);
+  const at::Tensor rank = at::arange(expert.numel(), expert.options()) - first;
+  const at::Tensor is_kept = rank < capacity_;
+  const at::Tensor copies = by_weight.index_select(0, order).masked_select(is_kept);
+  const at::Tensor places = (expert * capacity_ + rank).masked_select(is_kept);
+  by_expert_ = at::full({count * capacity_}, experts.numel(), experts.options());
+  by_expert_.scatter_(0, places, copies);
+  by_token_ = at::full({experts.numel()}, count * capacity_, experts.options());
+  by_token_.scatter_(0, copies, places);
+  counts_ = at::full({count}, capacity_, experts.options());
+}
+
+void ExpertDispatch::count_rows(std::int64_t experts) {
+  const std::int64_t ranks = LayerContext::size_of(context_.expert), local = experts / ranks;
+  sent_ = counts_of(counts_.view({ranks, local}).sum(1));
   // From each rank of the expert group to each of this rank's experts.
-  const at::Tensor arriving = rows_of_all(counts, context.expert, context)
-                                  .narrow(1, LayerContext::rank_in(context.expert) * local, local);
+  const at::Tensor arriving = rows_of_all(counts_, context_.expert, context_)
+                                  .narrow(1, LayerContext::rank_in(context_.expert) * local, local);
   received_ = counts_of(arriving.sum(1));
-  const at::Tensor of_members = rows_of_all(arriving.reshape({-1}), context.expert_tensor, context);
+  const at::Tensor of_members =
+      rows_of_all(arriving.reshape({-1}), context_.expert_tensor, context_);
   of_member_ = counts_of(of_members.sum(1));
   const at::Tensor runs = of_members.reshape({-1, local});
   rows_of_expert_ = counts_of(runs.sum(0));
@@ -177,17 +224,18 @@ at::Tensor ExpertDispatch::to_experts(const at::Tensor& tokens) const {
   const std::int64_t features = tokens.size(1);
   const at::Tensor copies =
       tokens.unsqueeze(1).expand({tokens_, per_token_, features}).reshape({-1, features});
-  at::Tensor rows = Reordered::apply(copies, by_expert_, by_token_);
+  at::Tensor rows = Reordered::apply(copies, by_expert_, by_token_, capacity_ > 0);
   if (context_.expert) rows = Exchanged::apply(rows, sent_, received_, handle_of(context_));
   if (context_.expert_tensor) rows = Gathered::apply(rows, of_member_, handle_of(context_));
-  return Reordered::apply(rows, sorted_, arrived_);
+  return Reordered::apply(rows, sorted_, arrived_, false);
 }
 
 at::Tensor ExpertDispatch::to_tokens(const at::Tensor& sorted) const {
-  at::Tensor rows = Reordered::apply(sorted, arrived_, sorted_);
+  at::Tensor rows = Reordered::apply(sorted, arrived_, sorted_, false);
   if (context_.expert_tensor) rows = Summed::apply(rows, of_member_, handle_of(context_));
   if (context_.expert) rows = Exchanged::apply(rows, received_, sent_, handle_of(context_));
-  return Reordered::apply(rows, by_token_, by_expert_).view({tokens_, per_token_, -1});
+  return Reordered::apply(rows, by_token_, by_expert_, capacity_ > 0)
+      .view({tokens_, per_token_, -1});
 }
 
 }  // namespace windtunnel

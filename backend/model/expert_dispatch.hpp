@@ -1,5 +1,7 @@
 // The way of tokens' copies to the ranks that hold their experts, and back: sim/model/moe.hpp's
-// dispatch and combine with the counts that a router really chose. No token is dropped.
+// dispatch and combine with the counts that a router really chose. With a capacity each expert gets
+// exactly that many rows of every rank: copies of the least weight are dropped, and zeros fill up,
+// as in Megatron-LM (moe_utils.py, drop policy `probs`).
 //
 // n = tokens of this rank, k = experts of each. The ranks tell one another how many rows they send
 // to each expert (E numbers over the expert group, and those of the expert-tensor group), then the
@@ -10,13 +12,15 @@
 #include <vector>
 
 #include "backend/model/layer_module.hpp"
+#include "model/transformer.hpp"
 
 namespace windtunnel {
 
 class ExpertDispatch {
  public:
-  // chosen [n, k], experts of the whole model. Communicates. The context must outlive it.
-  ExpertDispatch(const at::Tensor& chosen, std::int64_t experts, LayerContext& context);
+  // [n, k]: the experts chosen, and their weights. Communicates. The context must outlive it.
+  ExpertDispatch(const at::Tensor& chosen, const at::Tensor& weights, const ExpertShape& shape,
+                 LayerContext& context);
 
   // [n, h] to this rank's experts' rows [rows, h], one expert after another.
   at::Tensor to_experts(const at::Tensor& tokens) const;
@@ -27,10 +31,19 @@ class ExpertDispatch {
   const std::vector<std::int64_t>& rows_of_expert() const { return rows_of_expert_; }
 
  private:
+  void place_all(const at::Tensor& experts, std::int64_t count);
+  void place_within_capacity(const at::Tensor& experts, const at::Tensor& weights,
+                             std::int64_t count);
+  void count_rows(std::int64_t experts);
+
   LayerContext& context_;
   std::int64_t tokens_, per_token_;  // n, k
-  at::Tensor by_expert_, by_token_;  // places of the n k copies: either order in the other
-  at::Tensor sorted_, arrived_;      // of the rows, by expert and as they come
+  std::int64_t capacity_ = 0;        // rows of each expert; 0: as many as chose it
+  // Of the n k copies ordered by expert: which copy is in each place, and the place of each copy.
+  // A place or copy behind the last: none.
+  at::Tensor by_expert_, by_token_;
+  at::Tensor counts_;                          // copies that leave for each expert
+  at::Tensor sorted_, arrived_;                // of the rows, by expert and as they come
   std::vector<std::int64_t> sent_, received_;  // rows to and from each rank of the expert group
   std::vector<std::int64_t> of_member_;        // rows of each rank of the expert-tensor group
   std::vector<std::int64_t> rows_of_expert_;

@@ -94,7 +94,7 @@ at::Tensor MixtureOfExperts::operator()(const at::Tensor& x) const {
   const auto [largest, chosen] = logits.topk(shape_.per_token, 1);
   const at::Tensor weights = largest.softmax(1).to(x.scalar_type());  // [n, k]
 
-  const ExpertDispatch dispatch(chosen, shape_.experts, context_);
+  const ExpertDispatch dispatch(chosen, weights, shape_, context_);
   const Counts& rows = dispatch.rows_of_expert();
   const std::int64_t handle = handle_of(context_);
   const at::Tensor inner =

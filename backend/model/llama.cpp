@@ -19,7 +19,8 @@ ExpertShape expert_sizes(const Parameters& parameters) {
   return {.experts = parameters.count("experts"),
           .per_token = parameters.count("experts_per_token"),
           .ffn = count_or(parameters, "expert_ffn", parameters.count("ffn")),
-          .shared_ffn = parameters.count("shared_expert_ffn")};
+          .shared_ffn = parameters.count("shared_expert_ffn"),
+          .capacity_factor = parameters.number("capacity_factor")};
 }
 
 std::unique_ptr<LayerModule> make(const LayerArguments& arguments) {
@@ -51,8 +52,6 @@ std::string complaint(const Model& model) {
   // A rotation turns pairs of features.
   if (block_sizes(model.parameters).head_size % 2 != 0)
     return "rotary positions need an even head size";
-  if (model.parameters.number("capacity_factor") > 0)
-    return "capacity_factor is simulated only: the backend drops no token";
   if (model.parameters.flag("router_bias"))
     return "router_bias is simulated only: the backend has no rule that moves it";
   return {};

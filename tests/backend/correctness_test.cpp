@@ -286,6 +286,28 @@ TEST_CASE("experts learn the same wherever they are", "[correctness]") {
   check_experts({"attention=flash"});
 }
 
+// A capacity is of the tokens that a rank has at once: of a micro-batch, while no other rank shares
+// it.
+TEST_CASE("experts of a capacity learn the same wherever they are", "[correctness]") {
+  const std::string shape =
+      "family: llama, layers: 4, hidden: 32, heads: 8, ffn: 64, vocab: 64, experts: 4, "
+      "experts_per_token: 2";
+  const std::string capped = job_text(shape + ", capacity_factor: 0.75", kSequences);
+  const Learned one = ThreadedJob(capped, {"gpus=1"}).learned(kSteps);
+  const Learned dropless = ThreadedJob(job_text(shape, kSequences), {"gpus=1"}).learned(kSteps);
+  CHECK(std::abs(one.losses[2] - dropless.losses[2]) > kTolerance);
+  for (const Case& strategy : std::vector<Case>{
+           {"expert 2", {"gpus=2", "parallel={data: 2, expert: 2}"}},
+           {"expert 2 x expert tensor 2 of data 4",
+            {"gpus=4", "parallel={data: 4, expert: 2, expert_tensor: 2}"}},
+           {"expert 2 x pipeline 2, ZB-H1",
+            {"gpus=4", "parallel={data: 2, expert: 2, pipeline: 2}", "schedule=zb-h1"}}}) {
+    DYNAMIC_SECTION(strategy.name) {
+      require_same(ThreadedJob(capped, strategy.overrides).learned(kSteps), one);
+    }
+  }
+}
+
 TEST_CASE("Adam learns the same under every strategy", "[correctness]") {
   check_all(kGpt, {"optimizer=adam"});
 }

@@ -284,9 +284,6 @@ TEST_CASE("Models without layers or without a loss are refused", "[model]") {
   masked.parameters.set("masked", 0.25);
   CHECK(complaint(masked) == "masked is not executed: the heads see all positions");
   CHECK(complaint(llama(6, 1, 8, 2, 2, 8)) == "rotary positions need an even head size");
-  Model capped = llama(8, 1, 8, 2, 2, 8);
-  capped.parameters.set("capacity_factor", 1.25);
-  CHECK(complaint(capped) == "capacity_factor is simulated only: the backend drops no token");
   Model shifted = llama(8, 1, 8, 2, 2, 8);
   shifted.parameters.set("router_bias", 1);
   CHECK(complaint(shifted) ==

@@ -203,6 +203,16 @@ TEST_CASE("what cannot be run is refused before any process starts") {
                              ": error: the backend's tensors lie in the buffers that it sends: "
                              "parallel.fsdp.version counts copies that it does not make\n");
   CHECK(end_of(kBackend + " run no-such-file.yaml", folder).code == 2);
+  const std::string mixtral = kSource + "/tests/data/backend/tiny-mixtral.yaml";
+  for (const auto& [key, why] :
+       {std::pair("model.qk_norm=true", "a norm of queries and keys is simulated only"),
+        std::pair("batch.packed_length=8", "a sequence of several samples is simulated only"),
+        std::pair("model.router_bias=true",
+                  "router_bias is simulated only: the backend has no rule that moves it")}) {
+    const End end_of_it = end_of(kBackend + " run " + mixtral + " --set " + key, folder);
+    CHECK(end_of_it.code == 2);
+    CHECK(end_of_it.errors == mixtral + ": error: " + why + "\n");
+  }
 }
 
 }  // namespace windtunnel
