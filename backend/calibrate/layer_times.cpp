@@ -122,6 +122,17 @@ struct Task {
   Passes passes;
 };
 
+// That the rank's optimizer moves, by the bytes that the plan has it move.
+double updated_parameters(const Task& task) {
+  for (const Op& op : task.program.ops) {
+    if (op.purpose != Purpose::Optimizer) continue;
+    const Piece& piece = task.plan.blocks[std::size_t(op.block)].front().piece;
+    if (piece.name == kOptimizerName)
+      return std::get<Work>(piece.what).bytes.value / optimizer_traffic(task.job);
+  }
+  return 0;
+}
+
 void add_figures(const Task& task, ComputeTimes& times) {
   const Job& job = task.job;
   const Judgements judgements = task.passes.judgements();
@@ -135,9 +146,7 @@ void add_figures(const Task& task, ComputeTimes& times) {
       auto& figure = time_of(job, layer, times.layers).passes[std::size_t(pass)];
       if (!figure) figure = found->second.figure;
     }
-  const int zero = job.parallel.zero_stage;
-  const int shards = zero == 0 ? 1 : zero == 3 ? task.plan.grid.shard_ranks : task.plan.grid.data;
-  add_optimizer(job, double(task.program.parameters) / shards, judgements, times.optimizers);
+  add_optimizer(job, updated_parameters(task), judgements, times.optimizers);
 }
 
 }  // namespace

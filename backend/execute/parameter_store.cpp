@@ -56,7 +56,6 @@ struct ParameterStore::State {
   OptimizerSettings settings;
   Coordinates at;
   int zero;
-  bool folds_experts;  // some ranks' experts are other ranks' than the rest of the tensors
   bool norm_of_world;  // the gradient norm is summed over all ranks, copies included
   at::ScalarType gradient_type;
   bool tied_copy = false;  // this rank's head has its own copy of the embedding's words
@@ -74,7 +73,6 @@ struct ParameterStore::State {
         settings(s) {
     at = grid.coordinates(rank);
     zero = job.parallel.zero_stage;
-    folds_experts = job.model.has_experts() && job.parallel.folds_experts();
     norm_of_world = std::any_of(program.ops.begin(), program.ops.end(), [](const Op& op) {
       return op.purpose == Purpose::NormReduction && op.group == GroupKind::World;
     });
@@ -126,10 +124,9 @@ std::vector<int> own_tensors(const Model& model, int layer, bool beside_embeddin
   return own;
 }
 
-// The tensors of a rank's layers of one stage in gradient-ready order: reverse registration. Of
-// the experts that are laid out otherwise, or of the others.
-std::vector<Entry> ready_order(const Job& job, const RankLayers& layers, int stage, bool split,
-                               bool folds_experts, bool experts) {
+// The tensors of a rank's layers of one stage in gradient-ready order: reverse registration.
+std::vector<Entry> ready_order(const Job& job, const RankLayers& layers, int stage, bool split) {
+  const bool folds_experts = job.model.has_experts() && job.parallel.folds_experts();
   std::vector<Entry> entries;
   for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer) {
     if (stage_of_layer(job, layer->first) != stage) continue;
@@ -139,9 +136,9 @@ std::vector<Entry> ready_order(const Job& job, const RankLayers& layers, int sta
     const auto& tensors = job.model.layers[std::size_t(layer->first)].tensors;
     for (std::size_t i = own.size(); i-- > 0;) {
       const Tensor& tensor = tensors[std::size_t(own[i])];
-      if ((folds_experts && tensor.experts > 0) != experts) continue;
+      const bool expert = tensor.experts > 0;
       entries.push_back({layer->first, own[i], parameters[i], parameters[i].sizes().vec(), 0,
-                         split && !tensor.split && tensor.experts == 0, experts});
+                         split && !tensor.split && !expert, folds_experts && expert});
     }
   }
   return entries;
@@ -159,8 +156,9 @@ void ParameterStore::State::make_buckets(const RankLayers& layers) {
       std::vector<Entry> entries;
       std::size_t next = 0;  // the first that is in no bucket
     };
-    Ready shared = {ready_order(job, layers, stage, grid.tensor > 1, folds_experts, false)};
-    Ready experts = {ready_order(job, layers, stage, grid.tensor > 1, folds_experts, true)};
+    Ready shared, experts;
+    for (Entry& entry : ready_order(job, layers, stage, grid.tensor > 1))
+      (entry.expert ? experts : shared).entries.push_back(std::move(entry));
     const std::size_t first = buckets.size();
     std::size_t reductions = 0;  // seen
     for (int i = 0; i < int(program.ops.size()); ++i) {

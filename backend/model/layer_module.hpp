@@ -71,7 +71,8 @@ class LayerModule {
   // h] (s/c tokens of this rank's own under context parallelism, and 1/t of them under sequence
   // parallelism: sequence first, so that they are contiguous), or images to images. Under sequence
   // parallelism the gradients of unsplit tensors are this rank's share of a sum over the tensor
-  // group (the plan's ReplicatedReduction), but for the first layer's, which are whole.
+  // group (the plan's ReplicatedReduction), but for the first layer's, which are whole, and those
+  // of routed experts, which are of the tokens that came from all ranks of their groups.
   virtual at::Tensor forward(const at::Tensor& input, const MicroBatch& batch) = 0;
 
  protected:
