@@ -55,8 +55,6 @@ void refuse_simulated_only(const std::string& file, const Job& job) {
     return job.model.parameters.has(parameter) && job.model.parameters.number(parameter) != 0;
   };
   const std::pair<bool, std::string_view> all[] = {
-      {job.model.has_experts(), "a mixture of experts"},
-      {job.parallel.context > 1, "context parallelism"},
       {job.batch.attended_length > 0, "attention to other tokens than those of a sequence"},
       {job.software->operators != nullptr, "a block of other software's operators"},
       {is_set("kv_rank"), "latent attention"},

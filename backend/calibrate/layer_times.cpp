@@ -10,7 +10,6 @@
 #include "backend/execute/measurement.hpp"
 #include "backend/execute/real_work.hpp"
 #include "backend/execute/run_step.hpp"
-#include "backend/model/data.hpp"
 #include "plan/measured_times.hpp"
 
 namespace windtunnel {
@@ -36,14 +35,7 @@ class Stage {
                   const auto at = std::find(members.begin(), members.end(), rank);
                   return make_stand_in_group(int(at - members.begin()), int(members.size()));
                 }),
-        device_(make_cpu_device(local_rank, true)),
-        data_(job, kSeed) {
-    const Coordinates at = plan.grid.coordinates(rank);
-    const auto batches = [&job, at, this](const LayerContext& context, int step, int index) {
-      const std::int64_t first =
-          (std::int64_t(index) * job.parallel.data + at.data) * job.batch.micro;
-      return data_.micro_batch(context, step, first);
-    };
+        device_(make_cpu_device(local_rank, true)) {
     // Layers that are alike are one series.
     std::map<LayerIdentity, int> first_alike;
     for (int layer = 0; layer < int(job.model.layers.size()); ++layer)
@@ -51,7 +43,7 @@ class Stage {
     work_ = make_real_work(job, plan, rank, *device_, groups_,
                            {.seed = kSeed,
                             .optimizer = {},
-                            .batches = batches,
+                            .batches = batches_of(job, plan.grid, rank, kSeed),
                             .on_layer = [this](int layer, ActionType pass, Seconds time) {
                               const int alike = alike_[std::size_t(layer)];
                               series_[series_name(alike, pass)].push_back(time.value);
@@ -86,7 +78,6 @@ class Stage {
   const Program& program_;
   RankGroups groups_;
   std::shared_ptr<Device> device_;
-  Data data_;
   std::vector<int> alike_;
   Series series_;
   std::shared_ptr<RealWork> work_;
@@ -131,6 +122,17 @@ struct Task {
   Passes passes;
 };
 
+// That the rank's optimizer moves, by the bytes that the plan has it move.
+double updated_parameters(const Task& task) {
+  for (const Op& op : task.program.ops) {
+    if (op.purpose != Purpose::Optimizer) continue;
+    const Piece& piece = task.plan.blocks[std::size_t(op.block)].front().piece;
+    if (piece.name == kOptimizerName)
+      return std::get<Work>(piece.what).bytes.value / optimizer_traffic(task.job);
+  }
+  return 0;
+}
+
 void add_figures(const Task& task, ComputeTimes& times) {
   const Job& job = task.job;
   const Judgements judgements = task.passes.judgements();
@@ -144,8 +146,7 @@ void add_figures(const Task& task, ComputeTimes& times) {
       auto& figure = time_of(job, layer, times.layers).passes[std::size_t(pass)];
       if (!figure) figure = found->second.figure;
     }
-  const int shards = job.parallel.zero_stage == 0 ? 1 : task.plan.grid.shard_ranks;
-  add_optimizer(job, double(task.program.parameters) / shards, judgements, times.optimizers);
+  add_optimizer(job, updated_parameters(task), judgements, times.optimizers);
 }
 
 }  // namespace

@@ -89,6 +89,22 @@ class GlooGroup : public Group {
     });
   }
 
+  void all_to_all(const std::vector<at::Tensor>& incoming,
+                  const std::vector<at::Tensor>& outgoing) override {
+    explained("all-to-all", [&] {
+      std::vector<WorkPointer> works;  // receives first: Gloo sends when the receiver is ready
+      for (int step = 1; step < size(); ++step)
+        if (const at::Tensor& data = incoming[before(step)]; data.numel() > 0)
+          works.push_back(start_receive(bytes_of(data), before(step), kRingTag));
+      for (int step = 1; step < size(); ++step)
+        if (const at::Tensor& data = outgoing[after(step)]; data.numel() > 0)
+          works.push_back(start_send(bytes_of(data), after(step), kRingTag));
+      if (incoming[rank()].numel() > 0)
+        bytes_of(incoming[rank()]).copy_(bytes_of(outgoing[rank()]));
+      for (const WorkPointer& work : works) work->wait();
+    });
+  }
+
   void send(const at::Tensor& data, int to, int tag) override {
     check_message(to, tag);
     explained("send", to, tag, [&] { start_send(bytes_of(data), to, tag)->wait(); });

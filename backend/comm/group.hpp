@@ -6,6 +6,8 @@
 // at a time uses a group. Throws BackendError when a member is lost or the time limit has passed.
 #pragma once
 
+#include <vector>
+
 #include "backend/torch.hpp"
 
 namespace windtunnel {
@@ -24,6 +26,10 @@ class Group {
   virtual void all_gather(at::Tensor whole, const at::Tensor& part) = 0;
   virtual void reduce_scatter(at::Tensor part, at::Tensor whole) = 0;  // uses up `whole`
   virtual void broadcast(at::Tensor data, int root) = 0;
+  // `outgoing[i]` goes to member i and `incoming[i]` comes from it, of any size that both know; for
+  // an empty one nothing moves.
+  virtual void all_to_all(const std::vector<at::Tensor>& incoming,
+                          const std::vector<at::Tensor>& outgoing) = 0;
   // A send is matched with the receive of the same tag, in the order of the calls.
   virtual void send(const at::Tensor& data, int to, int tag) = 0;
   virtual void receive(at::Tensor data, int from, int tag) = 0;

@@ -105,6 +105,21 @@ class NcclGroup : public Group {
                                      type_of(data), root, communicator_, current_stream()));
   }
 
+  void all_to_all(const std::vector<at::Tensor>& incoming,
+                  const std::vector<at::Tensor>& outgoing) override {
+    check("all-to-all", ncclGroupStart());
+    for (int member = 0; member < size(); ++member) {
+      const at::Tensor &from = incoming[member], &to = outgoing[member];
+      if (to.numel() > 0)
+        check("all-to-all", ncclSend(to.data_ptr(), count_of(to), type_of(to), member,
+                                     communicator_, current_stream()));
+      if (from.numel() > 0)
+        check("all-to-all", ncclRecv(from.data_ptr(), count_of(from), type_of(from), member,
+                                     communicator_, current_stream()));
+    }
+    check("all-to-all", ncclGroupEnd());
+  }
+
   // NCCL knows no tags: messages between two ranks match in the order of the calls.
   void send(const at::Tensor& data, int to, int tag) override {
     check(fmt::format("send (to rank {}, tag {})", members_[to], tag),

@@ -11,6 +11,7 @@ class NullGroup : public Group {
   void all_gather(at::Tensor, const at::Tensor&) override {}
   void reduce_scatter(at::Tensor, at::Tensor) override {}
   void broadcast(at::Tensor, int) override {}
+  void all_to_all(const std::vector<at::Tensor>&, const std::vector<at::Tensor>&) override {}
   void send(const at::Tensor&, int, int) override {}
   void receive(at::Tensor, int, int) override {}
   void barrier() override {}

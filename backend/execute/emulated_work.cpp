@@ -52,8 +52,8 @@ class EmulatedWork : public RankWork {
       if (const auto* collective = std::get_if<LayerCollective>(&block[i].piece.what)) {
         const double kernel_end =
             collective->overlaps_next ? now + seconds(block[++i], parts) : now;
-        if (Group* group = groups_.tensor())
-          run_collective(*group, collective->kind, collective->size, op_at(op));
+        run_collective(groups_.group(group_kind(collective->group), Stream::Compute),
+                       collective->kind, collective->size, op_at(op));
         const double end = monotonic_seconds();
         parts.communication += Seconds(std::max(0.0, end - kernel_end));
         now = std::max(end, kernel_end);
@@ -88,8 +88,10 @@ class EmulatedWork : public RankWork {
   // `bytes` as collectives/ counts them: of the whole buffer.
   void run_collective(Group& group, CollectiveKind kind, Bytes bytes, const Op& op) {
     const std::int64_t elements = elements_of(bytes, group.size()), part = elements / group.size();
-    const at::Tensor memory = buffers_.at(op, elements + part);
-    const at::Tensor whole = memory.narrow(0, 0, elements), own = memory.narrow(0, elements, part);
+    const std::int64_t second = kind == CollectiveKind::AllToAll ? elements : part;
+    const at::Tensor memory = buffers_.at(op, elements + second);
+    const at::Tensor whole = memory.narrow(0, 0, elements);
+    const at::Tensor own = memory.narrow(0, elements, second);
     switch (kind) {
       case CollectiveKind::AllReduce:
         group.all_reduce(whole);
@@ -104,7 +106,9 @@ class EmulatedWork : public RankWork {
         group.broadcast(whole, 0);
         return;
       case CollectiveKind::AllToAll:
-        SIM_CHECK(false, "no plan has an all-to-all that the backend runs");
+        group.all_to_all(own.view({group.size(), -1}).unbind(0),
+                         whole.view({group.size(), -1}).unbind(0));
+        return;
     }
   }
 

@@ -20,6 +20,7 @@ struct Entry {
   std::vector<std::int64_t> sizes;
   std::int64_t offset = 0;
   bool replicated = false;  // every tensor-parallel rank has all of it
+  bool expert = false;      // of routed experts that the plan lays out otherwise than the rest
   std::int64_t numel() const {
     std::int64_t product = 1;
     for (const std::int64_t size : sizes) product *= size;
@@ -29,6 +30,8 @@ struct Entry {
 
 struct Bucket {
   std::vector<Entry> entries;
+  int ranks = 1;  // that have the same tensors and average their gradients
+  int shards = 1, shard_index = 0;
   std::int64_t numel = 0;      // a multiple of the shards
   at::Tensor values;           // [numel]; ZeRO-3: undefined while not gathered
   at::Tensor shard;            // [numel / shards] of the values; a view of them below ZeRO-3
@@ -51,7 +54,9 @@ struct ParameterStore::State {
   const RankGrid& grid;
   Device& device;
   OptimizerSettings settings;
-  int zero, shards, shard_index, coordinate_tensor;
+  Coordinates at;
+  int zero;
+  bool norm_of_world;  // the gradient norm is summed over all ranks, copies included
   at::ScalarType gradient_type;
   bool tied_copy = false;  // this rank's head has its own copy of the embedding's words
   std::vector<Bucket> buckets;
@@ -66,11 +71,11 @@ struct ParameterStore::State {
         grid(plan.grid),
         device(d),
         settings(s) {
-    const Coordinates at = grid.coordinates(rank);
+    at = grid.coordinates(rank);
     zero = job.parallel.zero_stage;
-    shards = zero == 0 ? 1 : grid.shard_ranks;
-    shard_index = shards == 1 ? 0 : at.data % shards;
-    coordinate_tensor = at.tensor;
+    norm_of_world = std::any_of(program.ops.begin(), program.ops.end(), [](const Op& op) {
+      return op.purpose == Purpose::NormReduction && op.group == GroupKind::World;
+    });
     gradient_type = job.precision.gradients == DType::Bf16   ? at::kBFloat16
                     : job.precision.gradients == DType::Fp16 ? at::kHalf
                                                              : at::kFloat;
@@ -84,6 +89,7 @@ struct ParameterStore::State {
   }
   void make_buckets(const RankLayers& layers);
   void add_bucket(std::vector<Entry> entries);
+  void set_copies(Bucket& bucket) const;
   void pack(Bucket& bucket) const;
   void point_parameters(const Bucket& bucket) const;
   std::vector<Segment> segments(const Bucket& bucket) const;
@@ -120,6 +126,7 @@ std::vector<int> own_tensors(const Model& model, int layer, bool beside_embeddin
 
 // The tensors of a rank's layers of one stage in gradient-ready order: reverse registration.
 std::vector<Entry> ready_order(const Job& job, const RankLayers& layers, int stage, bool split) {
+  const bool folds_experts = job.model.has_experts() && job.parallel.folds_experts();
   std::vector<Entry> entries;
   for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer) {
     if (stage_of_layer(job, layer->first) != stage) continue;
@@ -127,9 +134,12 @@ std::vector<Entry> ready_order(const Job& job, const RankLayers& layers, int sta
     const auto& parameters = layer->second->parameters();
     SIM_CHECK(own.size() == parameters.size(), "a module with other tensors than its layer");
     const auto& tensors = job.model.layers[std::size_t(layer->first)].tensors;
-    for (std::size_t i = own.size(); i-- > 0;)
+    for (std::size_t i = own.size(); i-- > 0;) {
+      const Tensor& tensor = tensors[std::size_t(own[i])];
+      const bool expert = tensor.experts > 0;
       entries.push_back({layer->first, own[i], parameters[i], parameters[i].sizes().vec(), 0,
-                         split && !tensors[std::size_t(own[i])].split});
+                         split && !tensor.split && !expert, folds_experts && expert});
+    }
   }
   return entries;
 }
@@ -141,9 +151,16 @@ void ParameterStore::State::make_buckets(const RankLayers& layers) {
   for (const auto& [layer, module] : layers) stages.insert(stage_of_layer(job, layer));
   const double gradient_bytes = bytes_of(job.precision.gradients);
   for (const int stage : stages) {
-    std::vector<Entry> entries = ready_order(job, layers, stage, grid.tensor > 1);
+    // Experts that are laid out otherwise have buckets of their own.
+    struct Ready {
+      std::vector<Entry> entries;
+      std::size_t next = 0;  // the first that is in no bucket
+    };
+    Ready shared, experts;
+    for (Entry& entry : ready_order(job, layers, stage, grid.tensor > 1))
+      (entry.expert ? experts : shared).entries.push_back(std::move(entry));
     const std::size_t first = buckets.size();
-    std::size_t next = 0, reductions = 0;  // entries in buckets; reductions seen
+    std::size_t reductions = 0;  // seen
     for (int i = 0; i < int(program.ops.size()); ++i) {
       const Op& op = program.ops[std::size_t(i)];
       if (op.purpose != Purpose::GradientReduction || stage_of_layer(job, op.first_layer) != stage)
@@ -152,6 +169,7 @@ void ParameterStore::State::make_buckets(const RankLayers& layers) {
         bucket_of_op[i] = bucket_of_op.at(i - 1);
         continue;
       }
+      auto& [entries, next] = op.group == GroupKind::ExpertData ? experts : shared;
       if (next < entries.size()) {
         const auto wanted = std::int64_t(std::llround(op.bytes.value / gradient_bytes));
         std::vector<Entry> bucket;
@@ -162,9 +180,12 @@ void ParameterStore::State::make_buckets(const RankLayers& layers) {
       // A later micro-batch reduces the same buckets again.
       bucket_of_op[i] = int(first + reductions++ % (buckets.size() - first));
     }
-    SIM_CHECK(next == 0 || next == entries.size(), "the plan's reductions leave tensors out");
-    if (next == 0)
-      for (Entry& entry : entries) add_bucket({std::move(entry)});
+    for (Ready* ready : {&shared, &experts}) {
+      SIM_CHECK(ready->next == 0 || ready->next == ready->entries.size(),
+                "the plan's reductions leave tensors out");
+      if (ready->next == 0)
+        for (Entry& entry : ready->entries) add_bucket({std::move(entry)});
+    }
   }
   for (std::size_t i = 0; i < buckets.size(); ++i)
     for (const Entry& entry : buckets[i].entries)
@@ -178,8 +199,18 @@ void ParameterStore::State::add_bucket(std::vector<Entry> entries) {
     entry.offset = bucket.numel;
     bucket.numel += entry.numel();
   }
-  bucket.numel = (bucket.numel + shards - 1) / shards * shards;
+  set_copies(bucket);
+  bucket.numel = (bucket.numel + bucket.shards - 1) / bucket.shards * bucket.shards;
   pack(bucket);
+}
+
+// Source of the groups: RankParameters of the plan.
+void ParameterStore::State::set_copies(Bucket& bucket) const {
+  const bool expert = bucket.entries.front().expert;
+  bucket.ranks = expert ? grid.expert_data() : grid.data;
+  bucket.shards = zero == 0 ? 1 : expert ? bucket.ranks : grid.shard_ranks;
+  const int place = expert ? (at.tensor + grid.tensor * at.data) / grid.expert_ranks() : at.data;
+  bucket.shard_index = place % bucket.shards;
 }
 
 void ParameterStore::State::pack(Bucket& bucket) const {
@@ -188,17 +219,17 @@ void ParameterStore::State::pack(Bucket& bucket) const {
   for (const Entry& entry : bucket.entries)
     bucket.values.narrow(0, entry.offset, entry.numel())
         .copy_(entry.parameter.detach().reshape({-1}));
-  const std::int64_t part = bucket.numel / shards;
-  bucket.shard = bucket.values.narrow(0, shard_index * part, part);
+  const std::int64_t part = bucket.numel / bucket.shards;
+  bucket.shard = bucket.values.narrow(0, bucket.shard_index * part, part);
   point_parameters(bucket);
-  if (zero == 3 && shards > 1) {
+  if (zero == 3 && bucket.shards > 1) {
     bucket.shard = bucket.shard.clone();
     bucket.values = at::Tensor();
     for (const Entry& entry : bucket.entries)
       at::Tensor(entry.parameter).set_data(at::empty({0}, options));
   }
   bucket.shard_gradients = at::zeros({part}, options.dtype(gradient_type));
-  if (shards == 1) bucket.gradients = bucket.shard_gradients;
+  if (bucket.shards == 1) bucket.gradients = bucket.shard_gradients;
   const at::TensorOptions fp32 = options.dtype(at::kFloat);
   bucket.master = options.dtype() == at::kFloat ? bucket.shard : bucket.shard.to(at::kFloat);
   if (job.optimizer != OptimizerKind::None) bucket.moment = at::zeros({part}, fp32);
@@ -213,7 +244,8 @@ void ParameterStore::State::point_parameters(const Bucket& bucket) const {
 
 std::vector<Segment> ParameterStore::State::segments(const Bucket& bucket) const {
   std::vector<Segment> segments;
-  const std::int64_t part = bucket.numel / shards, low = shard_index * part, high = low + part;
+  const std::int64_t part = bucket.numel / bucket.shards;
+  const std::int64_t low = bucket.shard_index * part, high = low + part;
   for (const Entry& entry : bucket.entries) {
     const std::int64_t begin = std::max(low, entry.offset);
     const std::int64_t end = std::min(high, entry.offset + entry.numel());
@@ -272,17 +304,20 @@ void ParameterStore::add_gradient(const at::Tensor& parameter, const at::Tensor&
   const at::NoGradGuard no_gradients;
   const auto& [index, entry] = state_->place_of.at(parameter.unsafeGetTensorImpl());
   Bucket& bucket = state_->buckets[std::size_t(index)];
+  // A step's gradient is a mean over the data-parallel ranks. An expert's is a sum over all that
+  // send it tokens, and later only the ranks that have the same expert are averaged.
+  const double weight = double(bucket.ranks) / state_->grid.data;
   state_->whole_gradients(bucket)
       .narrow(0, entry->offset, entry->numel())
-      .add_(gradient.reshape({-1}));
+      .add_(gradient.reshape({-1}), weight);
 }
 
 void ParameterStore::reduce(int op, Group& group) {
   const at::NoGradGuard no_gradients;
   State& state = *state_;
   Bucket& bucket = state.buckets[std::size_t(state.bucket_of_op.at(op))];
-  const double scale = 1.0 / state.grid.data;
-  if (state.shards == 1) {
+  const double scale = 1.0 / bucket.ranks;
+  if (bucket.shards == 1) {
     group.all_reduce(bucket.gradients);
     bucket.gradients.mul_(scale);
     return;
@@ -300,7 +335,7 @@ void ParameterStore::reduce(int op, Group& group) {
   else
     bucket.gradients = at::Tensor();
   // The shard of a hybrid plan is still to be summed over its replicas, by the op that follows.
-  if (state.shards == state.grid.data)
+  if (bucket.shards == bucket.ranks)
     bucket.shard_gradients.add_(bucket.reduced, scale);
 }
 
@@ -311,8 +346,9 @@ void ParameterStore::gather(int op, Group& group) {
   std::vector<Bucket*> gathered;
   std::vector<at::Tensor> parts;
   for (Bucket& bucket : state.buckets) {
-    const int layer = bucket.entries.front().layer;
-    if (layer < gather.first_layer || layer >= gather.end_layer) continue;
+    const Entry& entry = bucket.entries.front();
+    if (entry.layer < gather.first_layer || entry.layer >= gather.end_layer) continue;
+    if (entry.expert != (gather.group == GroupKind::ExpertData)) continue;
     gathered.push_back(&bucket);
     parts.push_back(bucket.shard);
   }
@@ -323,7 +359,7 @@ void ParameterStore::gather(int op, Group& group) {
   const at::Tensor rows = whole.view({group.size(), -1});
   std::int64_t column = 0;
   for (Bucket* bucket : gathered) {
-    const std::int64_t width = bucket->numel / state.shards;
+    const std::int64_t width = bucket->numel / bucket->shards;
     const at::Tensor values = rows.narrow(1, column, width).reshape({-1});
     column += width;
     if (state.zero == 3) {
@@ -368,7 +404,7 @@ void ParameterStore::reduce_embedding(int op, Group& group) {
   for (Bucket& bucket : state.buckets)
     for (const Entry& entry : bucket.entries) {
       if (entry.layer != layer || !state.is_tied_words(entry)) continue;
-      if (state.shards == 1) {
+      if (bucket.shards == 1) {
         group.all_reduce(bucket.gradients.narrow(0, entry.offset, entry.numel()));
         continue;
       }
@@ -380,7 +416,7 @@ void ParameterStore::reduce_embedding(int op, Group& group) {
 }
 
 // Every element of the model counts once over all ranks of the norm's group: replicated tensors on
-// the first tensor-parallel rank, the tied words with the embedding.
+// the first tensor-parallel rank, the tied words with the embedding, copies by equal parts.
 void ParameterStore::compute_norm() {
   const at::NoGradGuard no_gradients;
   State& state = *state_;
@@ -391,19 +427,18 @@ void ParameterStore::compute_norm() {
     for (const Segment& segment : state.segments(bucket)) {
       const Entry& entry = *segment.entry;
       const bool copy = state.tied_copy && state.is_tied_words(entry);
-      if (copy || (entry.replicated && state.coordinate_tensor > 0)) continue;
+      if (copy || (entry.replicated && state.at.tensor > 0)) continue;
+      const int copies = state.norm_of_world ? bucket.ranks / bucket.shards : 1;
       state.norm_square.add_(bucket.shard_gradients.narrow(0, segment.begin, segment.length)
                                  .to(at::kFloat)
                                  .square()
-                                 .sum());
+                                 .sum(),
+                             1.0 / copies);
     }
 }
 
 void ParameterStore::reduce_norm(Group& group) {
-  State& state = *state_;
-  group.all_reduce(state.norm_square);
-  // The replicas of a hybrid plan hold the same shards.
-  if (state.shards > 1) state.norm_square.div_(double(state.grid.data) / state.shards);
+  group.all_reduce(state_->norm_square);
 }
 
 void ParameterStore::update() {

@@ -11,11 +11,20 @@ namespace windtunnel {
 
 namespace {
 
+// Layers without collectives are split as the others are, by tensor and by context.
 std::set<std::pair<GroupName, Stream>> collective_groups(const Plan& plan, const Program& program) {
   std::set<std::pair<GroupName, Stream>> groups;
   if (plan.grid.tensor > 1) groups.insert({GroupKind::Tensor, Stream::Compute});
-  for (const Op& op : program.ops)
+  if (plan.grid.context > 1) groups.insert({GroupKind::Context, Stream::Compute});
+  std::set<int> blocks;
+  for (const Op& op : program.ops) {
     if (op.kind == OpKind::Collective) groups.insert({op.group, op.stream});
+    if (op.kind == OpKind::Compute) blocks.insert(op.block);
+  }
+  for (const int block : blocks)
+    for (const BlockPiece& piece : plan.blocks[std::size_t(block)])
+      if (const auto* collective = std::get_if<LayerCollective>(&piece.piece.what))
+        groups.insert({group_kind(collective->group), Stream::Compute});
   return groups;
 }
 
@@ -68,8 +77,8 @@ Group& RankGroups::group(GroupName name, Stream stream) const {
   return *found->second;
 }
 
-Group* RankGroups::tensor() const {
-  const auto found = collectives_.find({GroupKind::Tensor, Stream::Compute});
+Group* RankGroups::of_layers(LayerGroup group) const {
+  const auto found = collectives_.find({group_kind(group), Stream::Compute});
   return found == collectives_.end() ? nullptr : found->second.get();
 }
 

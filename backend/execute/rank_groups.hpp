@@ -25,7 +25,7 @@ class RankGroups {
   RankGroups(const Plan& plan, int rank, const Maker& make);
 
   Group& group(GroupName name, Stream stream) const;  // of a collective op, or of a block's pieces
-  Group* tensor() const;                              // of the blocks; null at tensor degree 1
+  Group* of_layers(LayerGroup group) const;           // null: this rank alone
   Group& sender(const Op& send) const;                // member 0 sends, member 1 receives
   Group& receiver(const Op& receive) const;
 

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "backend/execute/device.hpp"
+#include "backend/model/data.hpp"
 #include "base/check.hpp"
 
 namespace windtunnel {
@@ -68,10 +69,15 @@ class LayeredWork : public RealWork {
         settings_(settings) {
     context_.device = device.place();
     context_.type = scalar_type(job.precision.compute);
-    context_.tensor = groups.tensor();
+    context_.tensor = groups.of_layers(LayerGroup::Tensor);
+    context_.context = groups.of_layers(LayerGroup::Context);
+    context_.expert = groups.of_layers(LayerGroup::Expert);
+    context_.expert_tensor = groups.of_layers(LayerGroup::ExpertTensor);
+    context_.context_parallel = job.parallel.context_parallel;
     context_.sequence_parallel = job.parallel.sequence_parallel;
     context_.attention = job.attention;
-    context_.beside = run_beside;
+    // Another thread has another CUDA stream, whose work nothing orders with this one's.
+    if (context_.device.is_cpu()) context_.beside = run_beside;
     int first = 0;
     for (const int count : job.layers_per_stage) {
       first_layer_.push_back(first);
@@ -343,6 +349,15 @@ class LayeredWork : public RealWork {
 };
 
 }  // namespace
+
+BatchSource batches_of(const Job& job, const RankGrid& grid, int rank, std::uint64_t seed) {
+  const auto data = std::make_shared<Data>(job, seed);
+  const std::int64_t place = grid.coordinates(rank).data / grid.context;
+  return [&job, data, place](const LayerContext& context, int step, int index) {
+    const std::int64_t first = (std::int64_t(index) * job.parallel.data + place) * job.batch.micro;
+    return data->micro_batch(context, step, first);
+  };
+}
 
 std::shared_ptr<RealWork> make_real_work(const Job& job, const Plan& plan, int rank, Device& device,
                                          const RankGroups& groups,

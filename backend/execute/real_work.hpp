@@ -18,8 +18,12 @@ class RealWork : public RankWork {
   virtual at::Tensor parameter(int layer, int tensor) = 0;  // whole over the data ranks, fp32
 };
 
-// What micro-batch `index` of this data-parallel rank feeds to the model in the step at hand.
+// What micro-batch `index` of this rank feeds to the model in the step at hand.
 using BatchSource = std::function<MicroBatch(const LayerContext&, int step, int index)>;
+// The job's data (data.hpp), of which each data-parallel rank takes its part; the ranks of a
+// context-parallel group have the same samples. Throws ConfigError as Data does. The job must
+// outlive it.
+BatchSource batches_of(const Job& job, const RankGrid& grid, int rank, std::uint64_t seed);
 
 struct RealWorkSettings {
   std::uint64_t seed = 0;

@@ -12,7 +12,6 @@
 #include "backend/execute/measured_trace.hpp"
 #include "backend/execute/measurement.hpp"
 #include "backend/execute/real_work.hpp"
-#include "backend/model/data.hpp"
 
 namespace windtunnel {
 
@@ -63,15 +62,9 @@ std::unique_ptr<Rank> make_rank(const Job& job, const Plan& plan, Rendezvous& re
                                     rank->groups);
     return rank;
   }
-  const Coordinates at = plan.grid.coordinates(place.rank);
-  const auto data = std::make_shared<Data>(job, kSeed);
-  const auto batches = [&job, at, data](const LayerContext& context, int step, int index) {
-    const std::int64_t first =
-        (std::int64_t(index) * job.parallel.data + at.data) * job.batch.micro;
-    return data->micro_batch(context, step, first);
-  };
-  const auto real = make_real_work(job, plan, place.rank, *rank->device, rank->groups,
-                                   {.seed = kSeed, .optimizer = {}, .batches = batches});
+  const auto real = make_real_work(
+      job, plan, place.rank, *rank->device, rank->groups,
+      {.seed = kSeed, .optimizer = {}, .batches = batches_of(job, plan.grid, place.rank, kSeed)});
   rank->real = real.get();
   rank->work = real;
   return rank;

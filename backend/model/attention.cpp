@@ -3,6 +3,9 @@
 #include <cmath>
 #include <limits>
 
+#include "backend/model/block_attention.hpp"
+#include "backend/model/context_parallel.hpp"
+
 namespace windtunnel {
 namespace {
 
@@ -13,9 +16,9 @@ using torch::autograd::variable_list;
 // Source: Vaswani et al.'s base as Su et al. 2021, arXiv:2104.09864, use it; Llama 2.
 constexpr double kRotaryBase = 10000;
 
-// x [s, b, g, q, d], or [s, b, g, d]: turns each pair (x_i, x_{i + d/2}) by the angle position *
-// base^(-2 i / d).
-at::Tensor rotated(const at::Tensor& x) {
+// x [s, b, g, q, d], or [s, b, g, d], of tokens at `positions` [s]: turns each pair (x_i, x_{i +
+// d/2}) by the angle position * base^(-2 i / d).
+at::Tensor rotated(const at::Tensor& x, const at::Tensor& positions) {
   const std::int64_t tokens = x.size(0), half = x.size(-1) / 2;
   const at::TensorOptions wide = x.options().dtype(at::kFloat);
   const at::Tensor frequencies =
@@ -23,7 +26,7 @@ at::Tensor rotated(const at::Tensor& x) {
   std::vector<std::int64_t> shape(std::size_t(x.dim()), 1);
   shape.front() = tokens;
   shape.back() = half;
-  const at::Tensor angles = at::outer(at::arange(tokens, wide), frequencies).view(shape);
+  const at::Tensor angles = at::outer(positions, frequencies).view(shape);
   const at::Tensor cosine = angles.cos().to(x.scalar_type());
   const at::Tensor sine = angles.sin().to(x.scalar_type());
   const at::Tensor first = x.narrow(-1, 0, half), second = x.narrow(-1, half, half);
@@ -39,6 +42,15 @@ double alibi_slope(std::int64_t head, std::int64_t heads) {
   return std::exp2(-4.0 * double(2 * (head - power) + 1) / double(power));
 }
 
+// [groups, queries] in fp32 on the host.
+at::Tensor alibi_slopes(std::int64_t groups, std::int64_t queries,
+                        const AttentionOptions& options) {
+  std::vector<double> slopes;
+  for (std::int64_t i = 0; i < groups * queries; ++i)
+    slopes.push_back(alibi_slope(options.first_head + i, options.heads));
+  return at::tensor(slopes, at::kFloat).view({groups, queries});
+}
+
 // What is added to the scores of `batch` samples: [1 or b g, q s, s]; undefined: nothing. ALiBi
 // counts from the first token: the softmax does not see a constant.
 at::Tensor score_bias(const at::Tensor& q, const AttentionOptions& options) {
@@ -50,12 +62,9 @@ at::Tensor score_bias(const at::Tensor& q, const AttentionOptions& options) {
                .repeat({queries, 1})
                .unsqueeze(0);
   if (!options.alibi) return bias;
-  std::vector<double> slopes;
-  for (std::int64_t i = 0; i < groups * queries; ++i)
-    slopes.push_back(alibi_slope(options.first_head + i, options.heads));
   const at::Tensor distances = at::arange(tokens, at::kFloat);
-  const at::Tensor slope = at::tensor(slopes, at::kFloat).view({groups, queries, 1, 1});
-  const at::Tensor linear = (slope * distances)
+  const at::Tensor slopes = alibi_slopes(groups, queries, options).view({groups, queries, 1, 1});
+  const at::Tensor linear = (slopes * distances)
                                 .expand({groups, queries, tokens, tokens})
                                 .reshape({groups, queries * tokens, tokens})
                                 .repeat({batch, 1, 1})
@@ -125,23 +134,62 @@ class RecomputedCore : public Function<RecomputedCore> {
   }
 };
 
-}  // namespace
+struct Heads {
+  at::Tensor q, k, v;  // [s, b, g, q, d] and [s, b, g, d]
+};
 
-at::Tensor attention(const at::Tensor& qkv, std::int64_t kv_heads, std::int64_t head_size,
-                     const AttentionOptions& options, const LayerContext& context) {
+// Of qkv [s, b, g (q + 2) d], for tokens at `positions` [s].
+Heads heads_of(const at::Tensor& qkv, std::int64_t kv_heads, std::int64_t head_size,
+               const AttentionOptions& options, const at::Tensor& positions) {
   const std::int64_t queries = qkv.size(2) / (kv_heads * head_size) - 2;
   const at::Tensor all = qkv.view({qkv.size(0), qkv.size(1), kv_heads, queries + 2, head_size});
-  at::Tensor q = all.narrow(3, 0, queries), k = all.select(3, queries);
+  const at::Tensor q = all.narrow(3, 0, queries), k = all.select(3, queries);
   const at::Tensor v = all.select(3, queries + 1);
-  if (options.rotary) {
-    q = rotated(q);
-    k = rotated(k);
-  }
-  if (context.attention == AttentionKernel::Flash && kHasFusedAttention)
-    return fused_core(q, k, v, options);
+  if (!options.rotary) return {q, k, v};
+  return {rotated(q, positions), rotated(k, positions), v};
+}
+
+at::Tensor positions_of(std::int64_t tokens, const at::Tensor& qkv) {
+  return at::arange(tokens, qkv.options().dtype(at::kFloat));
+}
+
+// With all tokens of these heads on this rank.
+at::Tensor attention_to_own(const at::Tensor& qkv, std::int64_t kv_heads, std::int64_t head_size,
+                            const AttentionOptions& options, const LayerContext& context) {
+  const auto [q, k, v] =
+      heads_of(qkv, kv_heads, head_size, options, positions_of(qkv.size(0), qkv));
+  if (is_fused(context.attention) && kHasFusedAttention) return fused_core(q, k, v, options);
   if (context.selective_recompute && context.attention == AttentionKernel::Unfused)
     return RecomputedCore::apply(q, k, v, options);
   return unfused_core(q, k, v, options);
+}
+
+// With this rank's tokens of all heads.
+at::Tensor attention_to_blocks(const at::Tensor& qkv, std::int64_t kv_heads, std::int64_t head_size,
+                               const AttentionOptions& options, LayerContext& context) {
+  SIM_CHECK(options.causal, "context parallelism shares a causal square");
+  const at::Tensor positions = positions_of(qkv.size(0) * context.context_size(), qkv);
+  const auto [q, k, v] =
+      heads_of(qkv, kv_heads, head_size, options, own_tokens(positions, context));
+  const at::Tensor slopes =
+      options.alibi ? alibi_slopes(kv_heads, q.size(3), options).to(q.device()) : at::Tensor();
+  return block_attention(q, k, v, slopes, context);
+}
+
+}  // namespace
+
+at::Tensor attention(const at::Tensor& qkv, std::int64_t kv_heads, std::int64_t head_size,
+                     const AttentionOptions& options, LayerContext& context) {
+  const int ranks = context.context_size();
+  if (ranks == 1) return attention_to_own(qkv, kv_heads, head_size, options, context);
+  if (context.context_parallel != ContextParallel::Ulysses)
+    return attention_to_blocks(qkv, kv_heads, head_size, options, context);
+  const std::int64_t queries = qkv.size(2) / head_size - 2 * kv_heads;
+  AttentionOptions of_rank = options;
+  of_rank.first_head += context.context_rank() * queries / ranks;
+  const at::Tensor own_heads = tokens_to_heads(qkv, context);
+  return heads_to_tokens(attention_to_own(own_heads, kv_heads / ranks, head_size, of_rank, context),
+                         context);
 }
 
 }  // namespace windtunnel

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "backend/model/context_parallel.hpp"
 #include "base/mix.hpp"
 
 namespace windtunnel {
@@ -31,7 +32,10 @@ MicroBatch Data::micro_batch(const LayerContext& context, std::int64_t step,
   const MicroBatch batch =
       samples_.images.defined() ? stored(step, first_sample) : synthetic(step, first_sample);
   const at::ScalarType type = job_.model.family->is_sequence ? at::kLong : context.type;
-  return {batch.input.to(context.device, type), batch.target.to(context.device)};
+  const auto own = [&](const at::Tensor& tokens) {
+    return context.context_size() > 1 ? own_tokens(tokens.t(), context).t() : tokens;
+  };
+  return {own(batch.input).to(context.device, type), own(batch.target).to(context.device)};
 }
 
 MicroBatch Data::synthetic(std::int64_t step, std::int64_t first_sample) const {

@@ -17,7 +17,8 @@ class Data {
   // when files are missing or damaged. The job must outlive it.
   Data(const Job& job, std::uint64_t seed);
 
-  // `job.batch.micro` samples of the global batch of `step`, from the one of index `first_sample`.
+  // `job.batch.micro` samples of the global batch of `step`, from the one of index `first_sample`,
+  // or this rank's tokens of them.
   // Stored samples come in a new order each time they all have been used; bytes 0..255 become
   // -1..1.
   MicroBatch micro_batch(const LayerContext& context, std::int64_t step, std::int64_t first_sample);

@@ -27,25 +27,35 @@ struct LayerContext {
   at::Device device = at::kCPU;
   at::ScalarType type = at::kFloat;  // of parameters and activations
   Group* tensor = nullptr;           // tensor-parallel group; null: tensor degree 1
+  Group* context = nullptr;          // ranks that share the samples; null: each has whole ones
+  Group* expert = nullptr;           // ranks that hold different experts; null: each has all
+  Group* expert_tensor = nullptr;    // ranks that split each expert; null: experts are whole
   bool sequence_parallel = false;
+  ContextParallel context_parallel = ContextParallel::Ring;
   AttentionKernel attention = AttentionKernel::Unfused;
   bool selective_recompute = false;
   // Where a backward pass puts the weight gradients of linears and convolutions off to; null:
   // computes them at once.
   std::vector<DeferredGradient>* deferred = nullptr;
-  // Runs the first beside the second and returns when both have ended: tensor-parallel collectives
-  // that hide behind a gradient's GEMM.
+  // Runs the first beside the second and returns when both have ended: collectives that hide behind
+  // GEMMs. Empty: one after the other.
   std::function<void(const std::function<void()>&, const std::function<void()>&)> beside;
-  Seconds communication;  // time that this rank's compute stream has spent waiting for the tensor
-                          // group's collectives; grows
+  Seconds communication;  // time that this rank's compute stream has spent waiting for the layers'
+                          // collectives; grows
 
-  int tensor_size() const { return tensor ? tensor->size() : 1; }
-  int tensor_rank() const { return tensor ? tensor->rank() : 0; }
+  int tensor_size() const { return size_of(tensor); }
+  int tensor_rank() const { return rank_in(tensor); }
+  int context_size() const { return size_of(context); }
+  int context_rank() const { return rank_in(context); }
+
+  static int size_of(const Group* group) { return group ? group->size() : 1; }
+  static int rank_in(const Group* group) { return group ? group->rank() : 0; }
 };
 
 // What a micro-batch feeds to the first layer and compares at the last one.
-// Tokens: [b, s] int64 both (BERT: targets of all positions). Images: inputs [b, c, size, size] in
-// the layers' type, targets [b] int64. MLP: inputs [b, width], targets [b] classes.
+// Tokens: [b, s] int64 both, [b, s/c] of this rank's own under context parallelism (BERT: targets
+// of all positions). Images: inputs [b, c, size, size] in the layers' type, targets [b] int64. MLP:
+// inputs [b, width], targets [b] classes.
 struct MicroBatch {
   at::Tensor input, target;
 };
@@ -57,11 +67,12 @@ class LayerModule {
   // tied head that was given the embedding's words does not list them.
   const std::vector<at::Tensor>& parameters() const { return parameters_; }
   // The first layer takes `batch.input` and ignores `input`. The last one returns the mean loss of
-  // the micro-batch, a scalar in fp32. Others map [s, b, h] to [s, b, h] (s/t tokens of this rank's
-  // own under sequence parallelism: sequence first, so that they are contiguous), or images to
-  // images. Under sequence parallelism the gradients of unsplit tensors are this rank's share of a
-  // sum over the tensor group (the plan's ReplicatedReduction), but for the first layer's, which
-  // are whole.
+  // the micro-batch's tokens that this rank has, a scalar in fp32. Others map [s, b, h] to [s, b,
+  // h] (s/c tokens of this rank's own under context parallelism, and 1/t of them under sequence
+  // parallelism: sequence first, so that they are contiguous), or images to images. Under sequence
+  // parallelism the gradients of unsplit tensors are this rank's share of a sum over the tensor
+  // group (the plan's ReplicatedReduction), but for the first layer's, which are whole, and those
+  // of routed experts, which are of the tokens that came from all ranks of their groups.
   virtual at::Tensor forward(const at::Tensor& input, const MicroBatch& batch) = 0;
 
  protected:

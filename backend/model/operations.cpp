@@ -3,6 +3,7 @@
 #include <array>
 #include <tuple>
 
+#include "backend/model/communication.hpp"
 #include "backend/model/tensor_parallel.hpp"
 
 namespace windtunnel {
@@ -11,10 +12,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
-
-LayerContext& context_of(AutogradContext* state) {
-  return *reinterpret_cast<LayerContext*>(state->saved_data["context"].toInt());
-}
 
 class EmbeddingNorm : public Function<EmbeddingNorm> {
  public:
@@ -114,7 +111,7 @@ at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::T
 at::Tensor embedding_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                           double epsilon, LayerContext& context) {
   if (!splits_sequence(context)) return layer_norm(x, weight, bias, epsilon);
-  return EmbeddingNorm::apply(x, weight, bias, epsilon, reinterpret_cast<std::int64_t>(&context));
+  return EmbeddingNorm::apply(x, weight, bias, epsilon, handle_of(context));
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
@@ -132,8 +129,7 @@ at::Tensor swiglu(const at::Tensor& x) {
 
 at::Tensor convolution(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                        std::int64_t stride, std::int64_t padding, LayerContext& context) {
-  return Convolution2d::apply(x, weight, maybe(bias), stride, padding,
-                              reinterpret_cast<std::int64_t>(&context));
+  return Convolution2d::apply(x, weight, maybe(bias), stride, padding, handle_of(context));
 }
 
 at::Tensor class_loss(const at::Tensor& logits, const at::Tensor& target) {

@@ -45,4 +45,15 @@ at::Tensor ParameterDraws::stacked(std::int64_t stacks, std::int64_t rows, std::
   return leaf(part.reshape({stacks * size, columns}), Split::None);
 }
 
+at::Tensor ParameterDraws::experts(const std::vector<std::int64_t>& shape, int split) {
+  const at::NoGradGuard no_grad;
+  const auto part_of = [](const at::Tensor& whole, int dimension, const Group* group) {
+    const std::int64_t size = whole.size(dimension) / LayerContext::size_of(group);
+    return whole.narrow(dimension, LayerContext::rank_in(group) * size, size);
+  };
+  const at::Tensor own = part_of(full_normal(shape, kWeightDeviation), 0, context_.expert);
+  const at::Tensor part = part_of(own, split, context_.expert_tensor);
+  return leaf(part.reshape({part.size(0), -1, part.size(-1)}), Split::None);
+}
+
 }  // namespace windtunnel

@@ -29,6 +29,9 @@ class ParameterDraws {
   // `stacks` matrices [rows, columns] in one, each split by its own rows: [stacks rows / t,
   // columns].
   at::Tensor stacked(std::int64_t stacks, std::int64_t rows, std::int64_t columns);
+  // Of all experts [E, ..., columns], this rank's, and of each its part of dimension `split` over
+  // the expert-tensor group; as one matrix for each expert.
+  at::Tensor experts(const std::vector<std::int64_t>& shape, int split);
 
  private:
   at::Tensor leaf(const at::Tensor& full, Split split) const;

@@ -1,8 +1,8 @@
 #include "backend/model/tensor_parallel.hpp"
 
-#include <algorithm>
-#include <chrono>
 #include <utility>
+
+#include "backend/model/communication.hpp"
 
 namespace windtunnel {
 namespace {
@@ -10,45 +10,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-// Autograd keeps integers beside tensors: the context outlives every pass.
-std::int64_t handle_of(LayerContext& context) {
-  return reinterpret_cast<std::int64_t>(&context);
-}
-LayerContext& context_of(AutogradContext* state) {
-  return *reinterpret_cast<LayerContext*>(state->saved_data["context"].toInt());
-}
-
-template <class Collective>
-void communicate(LayerContext& context, const Collective& collective) {
-  const Clock::time_point start = Clock::now();
-  collective();
-  context.communication += Seconds(seconds_since(start));
-}
-
-// Only what the collective takes longer than the computation has been waited for.
-void communicate_beside(LayerContext& context, const std::function<void()>& collective,
-                        const std::function<void()>& computation) {
-  double computing = 0;
-  const auto timed = [&] {
-    const Clock::time_point start = Clock::now();
-    computation();
-    computing = seconds_since(start);
-  };
-  const Clock::time_point start = Clock::now();
-  if (context.beside) {
-    context.beside(collective, timed);
-  } else {
-    collective();
-    timed();
-  }
-  context.communication += Seconds(std::max(0.0, seconds_since(start) - computing));
-}
 
 // Tokens are the first dimension; other ranks' come in their order.
 at::Tensor empty_whole(const at::Tensor& part, const LayerContext& context) {

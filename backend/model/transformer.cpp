@@ -1,6 +1,10 @@
 #include "backend/model/transformer.hpp"
 
+#include <optional>
+
 #include "backend/model/attention.hpp"
+#include "backend/model/context_parallel.hpp"
+#include "backend/model/experts.hpp"
 #include "backend/model/operations.hpp"
 #include "backend/model/tensor_parallel.hpp"
 #include "model/families.hpp"
@@ -31,11 +35,15 @@ class TransformerBlock : public LayerModule {
     projection_ = draws.normal({shape_.hidden, width}, Split::Second);
     projection_bias_ = bias(shape_.hidden, Split::None);
     (shape_.post_norm ? attention_norm_ : mlp_norm_) = norm();
-    const int stacks = shape_.is_gated() ? 2 : 1;  // gate over up
-    mlp_in_ = draws.stacked(stacks, shape_.ffn, shape_.hidden);
-    mlp_in_bias_ = bias(stacks * shape_.ffn, Split::First);
-    mlp_out_ = draws.normal({shape_.hidden, shape_.ffn}, Split::Second);
-    mlp_out_bias_ = bias(shape_.hidden, Split::None);
+    if (shape_.moe.experts > 0) {
+      experts_.emplace(draws, shape_.hidden, shape_.moe, context_);
+    } else {
+      const int stacks = shape_.is_gated() ? 2 : 1;  // gate over up
+      mlp_in_ = draws.stacked(stacks, shape_.ffn, shape_.hidden);
+      mlp_in_bias_ = bias(stacks * shape_.ffn, Split::First);
+      mlp_out_ = draws.normal({shape_.hidden, shape_.ffn}, Split::Second);
+      mlp_out_bias_ = bias(shape_.hidden, Split::None);
+    }
     if (shape_.post_norm) mlp_norm_ = norm();
     list_parameters();
   }
@@ -51,7 +59,7 @@ class TransformerBlock : public LayerModule {
 
  private:
   void list_parameters() {
-    const auto list = [&](std::initializer_list<at::Tensor> tensors) {
+    const auto list = [&](const std::vector<at::Tensor>& tensors) {
       for (const at::Tensor& tensor : tensors)
         if (tensor.defined()) parameters_.push_back(tensor);
     };
@@ -59,6 +67,7 @@ class TransformerBlock : public LayerModule {
     list({qkv_, qkv_bias_, projection_, projection_bias_});
     const Norm& middle = shape_.post_norm ? attention_norm_ : mlp_norm_;
     list({middle.weight, middle.bias});
+    if (experts_) list(experts_->parameters());
     list({mlp_in_, mlp_in_bias_, mlp_out_, mlp_out_bias_});
     if (shape_.post_norm) list({mlp_norm_.weight, mlp_norm_.bias});
   }
@@ -82,6 +91,7 @@ class TransformerBlock : public LayerModule {
   }
 
   at::Tensor mlp(const at::Tensor& x) {
+    if (experts_) return (*experts_)(x);
     const at::Tensor inner = column_parallel_linear(x, mlp_in_, mlp_in_bias_, context_);
     return row_parallel_linear(activated(inner), mlp_out_, mlp_out_bias_, context_);
   }
@@ -92,6 +102,8 @@ class TransformerBlock : public LayerModule {
   std::int64_t kv_heads_;
   Norm attention_norm_, mlp_norm_;
   at::Tensor qkv_, qkv_bias_, projection_, projection_bias_;
+  std::optional<MixtureOfExperts>
+      experts_;  // in place of the MLP, whose tensors are undefined then
   at::Tensor mlp_in_, mlp_in_bias_, mlp_out_, mlp_out_bias_;
 };
 
@@ -115,8 +127,10 @@ class TokenEmbedding : public LayerModule {
   at::Tensor forward(const at::Tensor&, const MicroBatch& batch) override {
     const at::Tensor ids = batch.input.t();
     at::Tensor x = split_embedding(ids, words_, context_);
-    if (positions_.defined())
-      x = x + entering_once(positions_.narrow(0, 0, ids.size(0)).unsqueeze(1), context_);
+    if (positions_.defined()) {
+      const at::Tensor of_sample = positions_.narrow(0, 0, ids.size(0) * context_.context_size());
+      x = x + entering_once(own_tokens(of_sample, context_).unsqueeze(1), context_);
+    }
     if (types_.defined()) x = x + entering_once(types_.select(0, 0), context_);
     x = sum_over_ranks(x, context_);
     return norm_.weight.defined()
@@ -159,8 +173,8 @@ class LanguageHead : public LayerModule {
 
 std::vector<std::int64_t> hidden_shape(const Job& job, std::int64_t sequence) {
   const bool splits = job.parallel.sequence_parallel && job.parallel.tensor > 1;
-  return {sequence / (splits ? job.parallel.tensor : 1), job.batch.micro,
-          job.model.parameters.count("hidden")};
+  const int ranks = job.parallel.context * (splits ? job.parallel.tensor : 1);
+  return {sequence / ranks, job.batch.micro, job.model.parameters.count("hidden")};
 }
 
 at::Tensor Norm::operator()(const at::Tensor& x) const {

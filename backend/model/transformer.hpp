@@ -1,8 +1,8 @@
 // Layers that families of transformers share. Hidden states are [s, b, h]; see tensor_parallel.hpp.
 //
 // Under sequence parallelism the gradients of unsplit tensors of blocks and heads are a rank's
-// share of a sum over the tensor group (the plan's ReplicatedReduction); those of the embedding,
-// which the plan leaves out, are whole.
+// share of a sum over the tensor group (the plan's ReplicatedReduction); those of the embedding and
+// of routed experts, which the plan leaves out, are whole.
 // Dropout, where a family's work has it, does not run: the backend's losses and gradients are
 // compared with one process's to the last digits that floating point leaves.
 #pragma once
@@ -15,7 +15,8 @@
 
 namespace windtunnel {
 
-// [s, b, h], or [s/t, b, h] under sequence parallelism.
+// [s, b, h]; [s/c, b, h] under context parallelism, and 1/t of these tokens under sequence
+// parallelism.
 std::vector<std::int64_t> hidden_shape(const Job& job, std::int64_t sequence);
 
 // LayerNorm, or RMSNorm when there is no bias.

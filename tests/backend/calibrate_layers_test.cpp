@@ -71,6 +71,35 @@ TEST_CASE("layers of a pipeline that splits backward passes, on two data-paralle
   CHECK(times.optimizers[0].update.points[1].size == std::max(first, last) / 2);
 }
 
+TEST_CASE("layers of ranks that share samples and hold different experts") {
+  Job job = job_of(model_of("llama", {{"layers", {2}},
+                                      {"hidden", {16}},
+                                      {"heads", {4}},
+                                      {"ffn", {24}},
+                                      {"vocab", {32}},
+                                      {"experts", {4}},
+                                      {"experts_per_token", {2}}}),
+                   {});
+  job.parallel = {.data = 2, .tensor = 2, .context = 2, .expert = 2, .sequence_parallel = true};
+  job.parallel.zero_stage = 1;
+  job.gpus = 8;
+  job.attention = AttentionKernel::Flash;
+  job.batch = {.global = 4, .micro = 1, .sequence = 8};
+  job.precision = {DType::Fp32, DType::Fp32};
+  job.layers_per_stage = split_layers(job.model, job.stages());
+  for (const auto kind :
+       {ContextParallel::Ring, ContextParallel::AllGather, ContextParallel::Ulysses}) {
+    job.parallel.context_parallel = kind;
+    const ComputeTimes times = times_of(job);
+    check_passes(job, times, {true, true, false, false});
+    // Shared over 4 ranks, but experts (3 x 16 x 24 each, in 2 blocks) over the 2 that have them.
+    const double experts = 2 * 4 * 3 * 16 * 24 / 4.0,
+                 all = double(build_plan(job).programs[0].parameters);
+    REQUIRE(times.optimizers.size() == 1);
+    CHECK(times.optimizers[0].update.points[0].size == (all - experts) / 4 + experts / 2);
+  }
+}
+
 TEST_CASE("a group that stands in fills what others would have sent") {
   const auto group = make_stand_in_group(1, 3);
   const at::Tensor whole = at::full({6}, 7.0), part = at::arange(2, at::kFloat);
@@ -79,6 +108,9 @@ TEST_CASE("a group that stands in fills what others would have sent") {
   const at::Tensor own = at::zeros({2});
   group->reduce_scatter(own, at::arange(6, at::kFloat));
   CHECK(own.equal(at::tensor({2.f, 3.f})));
+  const at::Tensor rows = at::full({3, 4}, std::nan("")), none = at::empty({0});
+  group->all_to_all({rows[0], none, rows[2]}, {none, none, none});
+  CHECK(rows.isfinite().sum().item<int>() == 8);
   const at::Tensor message = at::full({1000}, std::nan(""));
   group->receive(message, 0, 0);
   CHECK(message.isfinite().all().item<bool>());

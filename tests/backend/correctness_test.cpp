@@ -47,8 +47,17 @@ std::string job_text(const std::string& shape, const std::string& batch) {
 const std::string kSequences = "global: 16, micro: 1, sequence: 16";
 const std::string kGpt = job_text(
     "family: gpt, layers: 4, hidden: 32, heads: 4, vocab: 64, max_sequence: 16", kSequences);
+const std::string kBloom = job_text(
+    "family: gpt, layers: 2, hidden: 32, heads: 4, vocab: 64, max_sequence: 16, "
+    "learned_positions: false, embedding_layernorm: true",
+    kSequences);
 const std::string kLlama = job_text(
     "family: llama, layers: 4, hidden: 32, heads: 8, kv_heads: 4, ffn: 64, vocab: 64", kSequences);
+
+const std::string kMixtral = job_text(
+    "family: llama, layers: 4, hidden: 32, heads: 8, kv_heads: 4, ffn: 64, vocab: 64, experts: 4, "
+    "experts_per_token: 2, expert_ffn: 24, shared_expert_ffn: 16, dense_layers: 1",
+    kSequences);
 
 // Micro-batches of two, since batch norm uses their statistics; 18 images, so that passes over them
 // end within steps.
@@ -147,6 +156,103 @@ const std::vector<Case> kStrategies = {
     {"ZB-H1 x data 2", {"gpus=4", "parallel={data: 2, pipeline: 2}", "schedule=zb-h1"}},
 };
 
+// Of samples that ranks share, KIND saying how: their 16 tokens are 4 chunks of 4, or 8 of 2.
+const std::vector<Case> kSharedSamples = {
+    {"context 2", {"gpus=2", "parallel={context: 2, KIND}"}},
+    {"context 4", {"gpus=4", "parallel={context: 4, KIND}"}},
+    {"context 2, recompute full", {"gpus=2", "parallel={context: 2, KIND}", "recompute=full"}},
+    {"context 2, small buckets",
+     {"gpus=2", "parallel={context: 2, KIND}", "data_parallel={bucket: 8 kB}"}},
+    {"context 2 x data 2", {"gpus=4", "parallel={context: 2, data: 2, KIND}"}},
+    {"context 2 x tensor 2", {"gpus=4", "parallel={context: 2, tensor: 2, KIND}"}},
+    {"context 2 x tensor 2, sequence parallel",
+     {"gpus=4", "parallel={context: 2, tensor: 2, sequence_parallel: true, KIND}"}},
+    {"context 2 x pipeline 2",
+     {"gpus=4", "parallel={context: 2, pipeline: 2, KIND}", "schedule=1f1b"}},
+    {"context 2, the embedding on a stage of its own",
+     {"gpus=4", "parallel={context: 2, pipeline: 2, layers_per_stage: [1, 5], KIND}",
+      "schedule=gpipe"}},
+    {"context 2 x pipeline 2, ZB-H1",
+     {"gpus=4", "parallel={context: 2, pipeline: 2, KIND}", "schedule=zb-h1"}},
+    {"context 2, ZeRO-1", {"gpus=2", "parallel={context: 2, zero_stage: 1, KIND}"}},
+    {"context 2 x data 2, ZeRO-2",
+     {"gpus=4", "parallel={context: 2, data: 2, zero_stage: 2, KIND}"}},
+    {"context 2 x data 2, ZeRO-3",
+     {"gpus=4", "parallel={context: 2, data: 2, zero_stage: 3, KIND}"}},
+    {"context 2 x tensor 2 x pipeline 2, ZeRO-1",
+     {"gpus=8",
+      "parallel={context: 2, tensor: 2, pipeline: 2, sequence_parallel: true, zero_stage: 1, KIND}",
+      "schedule=1f1b"}},
+};
+
+void check_shared_samples(const std::string& yaml, const std::vector<Case>& cases) {
+  const std::string kind = GENERATE("ring", "all_gather", "ulysses");
+  const std::vector<std::string> flash = {"attention=flash"};
+  const Learned one = ThreadedJob(yaml, joined({"gpus=1"}, flash)).learned(kSteps);
+  for (Case strategy : cases) {
+    std::string& parallel = strategy.overrides[1];
+    parallel.replace(parallel.find("KIND"), 4, "context_parallel: " + kind);
+    DYNAMIC_SECTION(kind << ", " << strategy.name) {
+      require_same(ThreadedJob(yaml, joined(strategy.overrides, flash)).learned(kSteps), one);
+    }
+  }
+}
+
+const std::vector<Case> kExperts = {
+    {"recompute full", {"gpus=1", "recompute=full"}},
+    {"data 2", {"gpus=2", "parallel={data: 2}"}},
+    {"ZeRO-3", {"gpus=2", "parallel={data: 2, zero_stage: 3}"}},
+    {"expert 2", {"gpus=2", "parallel={data: 2, expert: 2}"}},
+    {"expert 4", {"gpus=4", "parallel={data: 4, expert: 4}"}},
+    {"expert 2 of data 4", {"gpus=4", "parallel={data: 4, expert: 2}"}},
+    {"expert 2 of data 4, small buckets",
+     {"gpus=4", "parallel={data: 4, expert: 2}", "data_parallel={bucket: 8 kB}"}},
+    {"expert 2 of data 4, reduced after every micro-batch, no overlap",
+     {"gpus=4", "parallel={data: 4, expert: 2}", "data_parallel={no_sync: false, overlap: false}"}},
+    {"expert 2, recompute full", {"gpus=2", "parallel={data: 2, expert: 2}", "recompute=full"}},
+    {"expert tensor 2 of data 2", {"gpus=2", "parallel={data: 2, expert_tensor: 2}"}},
+    {"expert 2 x expert tensor 2 of data 4",
+     {"gpus=4", "parallel={data: 4, expert: 2, expert_tensor: 2}"}},
+    {"expert 2 x pipeline 2",
+     {"gpus=4", "parallel={data: 2, expert: 2, pipeline: 2}", "schedule=1f1b"}},
+    {"expert 2 x pipeline 2, ZB-H1",
+     {"gpus=4", "parallel={data: 2, expert: 2, pipeline: 2}", "schedule=zb-h1"}},
+    {"tensor 2", {"gpus=2", "parallel={tensor: 2, sequence_parallel: true}"}},
+    {"tensor 2, expert 2",
+     {"gpus=2", "parallel={tensor: 2, sequence_parallel: true, expert: 2, expert_tensor: 1}"}},
+    {"tensor 2, whole experts",
+     {"gpus=2", "parallel={tensor: 2, sequence_parallel: true, expert_tensor: 1}"}},
+    {"tensor 2 x data 2, expert 2",
+     {"gpus=4", "parallel={tensor: 2, data: 2, sequence_parallel: true, expert: 2}"}},
+    {"tensor 2 x data 2, expert 4",
+     {"gpus=4",
+      "parallel={tensor: 2, data: 2, sequence_parallel: true, expert: 4, expert_tensor: 1}"}},
+    {"context 2, expert 2", {"gpus=2", "parallel={context: 2, expert: 2}"}},
+    {"context 2 x data 2, expert 4, Ulysses",
+     {"gpus=4", "parallel={context: 2, data: 2, expert: 4, context_parallel: ulysses}"}},
+    {"expert 2, ZeRO-1", {"gpus=2", "parallel={data: 2, expert: 2, zero_stage: 1}"}},
+    {"expert 2 of data 4, ZeRO-1", {"gpus=4", "parallel={data: 4, expert: 2, zero_stage: 1}"}},
+    {"expert 2 of data 4, ZeRO-2", {"gpus=4", "parallel={data: 4, expert: 2, zero_stage: 2}"}},
+    {"tensor 2 x context 2, expert 2, ZeRO-1",
+     {"gpus=4",
+      "parallel={tensor: 2, context: 2, sequence_parallel: true, expert: 2, expert_tensor: 1, "
+      "zero_stage: 1}"}},
+    {"tensor 2 x data 2 x pipeline 2, expert 2, ZeRO-1",
+     {"gpus=8",
+      "parallel={tensor: 2, data: 2, pipeline: 2, sequence_parallel: true, expert: 2, "
+      "zero_stage: 1}",
+      "schedule=1f1b"}},
+};
+
+void check_experts(const std::vector<std::string>& common) {
+  const Learned one = ThreadedJob(kMixtral, joined({"gpus=1"}, common)).learned(kSteps);
+  for (const Case& strategy : kExperts) {
+    DYNAMIC_SECTION(strategy.name) {
+      require_same(ThreadedJob(kMixtral, joined(strategy.overrides, common)).learned(kSteps), one);
+    }
+  }
+}
+
 void check_all(const std::string& yaml, const std::vector<std::string>& common) {
   const Learned one = ThreadedJob(yaml, joined({"gpus=1"}, common)).learned(kSteps);
   for (const Case& strategy : kStrategies) {
@@ -164,6 +270,44 @@ TEST_CASE("GPT learns the same under every strategy", "[correctness]") {
 
 TEST_CASE("Llama learns the same under every strategy", "[correctness]") {
   check_all(kLlama, {});
+}
+
+TEST_CASE("ranks that share samples learn what one process learns", "[correctness]") {
+  check_shared_samples(kLlama, kSharedSamples);
+}
+
+TEST_CASE("shared samples keep their positions, learned or as biases", "[correctness]") {
+  const std::vector<Case> cases = {
+      {"context 2", {"gpus=2", "parallel={context: 2, KIND}"}},
+      {"context 2 x tensor 2, sequence parallel",
+       {"gpus=4", "parallel={context: 2, tensor: 2, sequence_parallel: true, KIND}"}}};
+  check_shared_samples(GENERATE(kGpt, kBloom), cases);
+}
+
+TEST_CASE("experts learn the same wherever they are", "[correctness]") {
+  check_experts({"attention=flash"});
+}
+
+// A capacity is of the tokens that a rank has at once: of a micro-batch, while no other rank shares
+// it.
+TEST_CASE("experts of a capacity learn the same wherever they are", "[correctness]") {
+  const std::string shape =
+      "family: llama, layers: 4, hidden: 32, heads: 8, ffn: 64, vocab: 64, experts: 4, "
+      "experts_per_token: 2";
+  const std::string capped = job_text(shape + ", capacity_factor: 0.75", kSequences);
+  const Learned one = ThreadedJob(capped, {"gpus=1"}).learned(kSteps);
+  const Learned dropless = ThreadedJob(job_text(shape, kSequences), {"gpus=1"}).learned(kSteps);
+  CHECK(std::abs(one.losses[2] - dropless.losses[2]) > kTolerance);
+  for (const Case& strategy : std::vector<Case>{
+           {"expert 2", {"gpus=2", "parallel={data: 2, expert: 2}"}},
+           {"expert 2 x expert tensor 2 of data 4",
+            {"gpus=4", "parallel={data: 4, expert: 2, expert_tensor: 2}"}},
+           {"expert 2 x pipeline 2, ZB-H1",
+            {"gpus=4", "parallel={data: 2, expert: 2, pipeline: 2}", "schedule=zb-h1"}}}) {
+    DYNAMIC_SECTION(strategy.name) {
+      require_same(ThreadedJob(capped, strategy.overrides).learned(kSteps), one);
+    }
+  }
 }
 
 TEST_CASE("Adam learns the same under every strategy", "[correctness]") {

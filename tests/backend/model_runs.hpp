@@ -45,6 +45,10 @@ inline std::vector<Job> small_jobs() {
            model_of("llama", llama_text),
            model_of("llama", with(llama_text, {{"tied_embeddings", {1}}})),
            model_of("llama", with(llama_text, {{"gated", {0}}})),
+           model_of("llama", with(llama_text, {{"experts", {4}},
+                                               {"experts_per_token", {2}},
+                                               {"expert_ffn", {12}},
+                                               {"shared_expert_ffn", {8}}})),
            model_of("bert", with(text, {{"max_sequence", {10}}})),
            model_of("vit", {{"layers", {2}},
                             {"hidden", {16}},
@@ -77,6 +81,7 @@ inline bool is_possible(const Job& job) {
 inline LayerContext context_of(const Job& job, Group* group = nullptr) {
   LayerContext context;
   context.tensor = group;
+  if (job.model.has_experts()) context.expert_tensor = group;
   context.sequence_parallel = job.parallel.sequence_parallel;
   context.attention = job.attention;
   context.selective_recompute = job.recompute == Recompute::Selective;

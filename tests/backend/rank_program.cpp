@@ -81,6 +81,24 @@ void broadcast(Group& group, at::ScalarType type) {
   }
 }
 
+// Member i gets i + 1 times what all get of this one but the next; nothing goes to the next.
+void all_to_all(Group& group, at::ScalarType type) {
+  const int n = group.size();
+  const auto size = [&](int from, int to) {
+    return n > 1 && to == (from + 1) % n ? 0 : std::int64_t(100) * (to + 1) + from;
+  };
+  std::vector<at::Tensor> incoming, outgoing;
+  for (int other = 0; other < n; ++other) {
+    incoming.push_back(at::zeros({size(other, group.rank())}, type));
+    outgoing.push_back(data_of(group.rank() + 10 * other, size(group.rank(), other), type));
+  }
+  group.all_to_all(incoming, outgoing);
+  for (int other = 0; other < n; ++other)
+    check(incoming[std::size_t(other)].equal(
+              data_of(other + 10 * group.rank(), size(other, group.rank()), type)),
+          "all-to-all");
+}
+
 // Around the ring, and two messages of one tag in their order; an even rank sends first.
 void send_receive(Group& group, at::ScalarType type) {
   const int n = group.size(), next = (group.rank() + 1) % n, previous = (group.rank() + n - 1) % n;
@@ -120,6 +138,7 @@ void collectives(Rendezvous& rendezvous) {
     all_gather(*group, type);
     reduce_scatter(*group, type);
     broadcast(*group, type);
+    all_to_all(*group, type);
     if (group->size() > 1) send_receive(*group, type);
   }
   autograd(*group);

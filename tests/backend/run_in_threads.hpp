@@ -12,7 +12,6 @@
 #include "backend/execute/device.hpp"
 #include "backend/execute/real_work.hpp"
 #include "backend/execute/run_step.hpp"
-#include "backend/model/data.hpp"
 #include "backend/thread_group.hpp"
 #include "config/load.hpp"
 
@@ -52,19 +51,15 @@ class ThreadedJob {
                             [&](const std::string& name, const std::vector<int>& members) {
                               return group(name, members, rank);
                             });
-    Data data(job_, kSeed);
-    const auto batches = [&](const LayerContext& context, int step, int index) {
-      const std::int64_t first =
-          (std::int64_t(index) * job_.parallel.data + at.data) * job_.batch.micro;
-      return data.micro_batch(context, step, first);
-    };
     // A larger epsilon than the default: Adam divides by gradients that are zero but for rounding.
     OptimizerSettings optimizer;
     optimizer.learning_rate = 0.02;
     optimizer.epsilon = 1e-3;
     const std::shared_ptr<Device> device = make_cpu_device(rank, false);
     const auto work = make_real_work(job_, plan_, rank, *device, groups,
-                                     {.seed = kSeed, .optimizer = optimizer, .batches = batches});
+                                     {.seed = kSeed,
+                                      .optimizer = optimizer,
+                                      .batches = batches_of(job_, plan_.grid, rank, kSeed)});
     const Program& program = plan_.programs[std::size_t(at.pipeline)];
     for (int step = 0; step < steps; ++step) {
       run_step(program, work, device);
@@ -76,17 +71,20 @@ class ThreadedJob {
     add_sums(*work, at, result);
   }
 
-  // Replicas count once: the first data-parallel rank, and of whole tensors the first tensor one.
+  // Replicas count once: the first data-parallel rank, and of whole tensors the first tensor one;
+  // of experts the first ranks that hold them all.
   void add_sums(RealWork& work, const Coordinates& at, Learned& result) {
     for (int layer = 0; layer < int(job_.model.layers.size()); ++layer) {
       const auto& tensors = job_.model.layers[std::size_t(layer)].tensors;
       for (int i = 0; i < int(tensors.size()); ++i) {
         const at::Tensor value = work.parameter(layer, i);
-        const bool counts = at.data == 0 && (tensors[std::size_t(i)].split || at.tensor == 0);
+        const Tensor& tensor = tensors[std::size_t(i)];
+        const int in_line = at.tensor + plan_.grid.tensor * at.data;
+        const bool counts = tensor.experts > 0 ? in_line < plan_.grid.expert_ranks()
+                                               : at.data == 0 && (tensor.split || at.tensor == 0);
         if (!value.defined() || !counts) continue;
         const std::lock_guard lock(mutex_);
-        TensorSums& sums =
-            result.tensors[std::to_string(layer) + " " + tensors[std::size_t(i)].name];
+        TensorSums& sums = result.tensors[std::to_string(layer) + " " + tensor.name];
         sums.sum += value.sum().item<double>();
         sums.squares += value.square().sum().item<double>();
       }

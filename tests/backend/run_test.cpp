@@ -57,6 +57,8 @@ TEST_CASE("processes on loopback learn what one process learns", "[gloo]") {
        {"--ranks 2 --set 'parallel={data: 2}'",
         "--ranks 2 --set 'parallel={tensor: 2, sequence_parallel: true}'",
         "--ranks 4 --set 'parallel={data: 2, pipeline: 2}' --set schedule=1f1b",
+        "--ranks 4 --set 'parallel={context: 4}' --set attention=flash",
+        "--ranks 2 --set 'parallel={context: 2, context_parallel: ulysses}' --set attention=flash",
         "--ranks 4 --set 'parallel={data: 4, zero_stage: 3}'"}) {
     INFO(strategy);
     const nlohmann::json run = measured(strategy, folder);
@@ -64,6 +66,31 @@ TEST_CASE("processes on loopback learn what one process learns", "[gloo]") {
     for (std::size_t i = 0; i < kLeastLosses; ++i)
       CHECK(losses[i] == Approx(expected[i]).margin(1e-4));
   }
+}
+
+TEST_CASE("processes that hold different experts learn what one process learns", "[gloo]") {
+  const TemporaryFolder folder("run");
+  const auto losses = [&](const std::string& strategy) {
+    INFO(strategy);
+    const auto all = measured(strategy, folder, "tiny-mixtral.yaml").at("losses");
+    return all.get<std::vector<double>>();
+  };
+  const std::vector<double> expected = losses("--set gpus=1");
+  for (const std::string strategy :
+       {"--ranks 2 --set 'parallel={data: 2, expert: 2}'",
+        "--ranks 4 --set 'parallel={tensor: 2, context: 2, sequence_parallel: true, expert: 2}'"}) {
+    const std::vector<double> shared = losses(strategy);
+    for (std::size_t i = 0; i < kLeastLosses; ++i)
+      CHECK(shared[i] == Approx(expected[i]).margin(1e-4));
+  }
+}
+
+TEST_CASE("emulated layers communicate in the groups of the plan", "[gloo]") {
+  const TemporaryFolder folder("run");
+  measured(
+      "--ranks 4 --set compute=emulated --set 'parallel={tensor: 2, context: 2, "
+      "sequence_parallel: true, expert: 2, context_parallel: ulysses}'",
+      folder, "tiny-mixtral.yaml");
 }
 
 TEST_CASE("processes train on the images of a folder, and what is wrong with it is said before",
@@ -176,6 +203,17 @@ TEST_CASE("what cannot be run is refused before any process starts") {
                              ": error: the backend's tensors lie in the buffers that it sends: "
                              "parallel.fsdp.version counts copies that it does not make\n");
   CHECK(end_of(kBackend + " run no-such-file.yaml", folder).code == 2);
+  const std::string mixtral = kSource + "/tests/data/backend/tiny-mixtral.yaml";
+  for (const auto& [key, why] :
+       {std::pair("model.qk_norm=true", "a norm of queries and keys is simulated only"),
+        std::pair("batch.attended_length=8",
+                  "attention to other tokens than those of a sequence is simulated only"),
+        std::pair("model.router_bias=true",
+                  "router_bias is simulated only: the backend has no rule that moves it")}) {
+    const End end_of_it = end_of(kBackend + " run " + mixtral + " --set " + key, folder);
+    CHECK(end_of_it.code == 2);
+    CHECK(end_of_it.errors == mixtral + ": error: " + why + "\n");
+  }
 }
 
 }  // namespace windtunnel

@@ -75,6 +75,15 @@ class ThreadGroup : public Group {
         exchanged(data, [&] { return hub_->tensors[std::size_t(root)].clone(); });
     data.copy_(sent.view(data.sizes()));
   }
+  void all_to_all(const std::vector<at::Tensor>& incoming,
+                  const std::vector<at::Tensor>& outgoing) override {
+    const at::NoGradGuard no_grad;
+    constexpr int kTag = -1;  // of no message
+    for (int to = 0; to < size(); ++to)
+      if (outgoing[std::size_t(to)].numel() > 0) send(outgoing[std::size_t(to)], to, kTag);
+    for (int from = 0; from < size(); ++from)
+      if (incoming[std::size_t(from)].numel() > 0) receive(incoming[std::size_t(from)], from, kTag);
+  }
   void send(const at::Tensor& data, int to, int tag) override {
     hub_->put({rank(), to, tag}, data.detach().clone());
   }
