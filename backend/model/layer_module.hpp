@@ -79,7 +79,7 @@ class LayerModule {
   std::vector<at::Tensor> parameters_;
 };
 
-// Parameters start as one process would draw them, whatever the tensor degree: each full tensor has
+// Parameters start as one process would draw them, whatever the layout: each full tensor has
 // a generator of its own, seeded by `seed`, the layer's index and the tensor's index, and a rank
 // keeps its part. A tied head draws the words as the embedding does, or shares `tied_words`
 // (undefined: it has its own copy). Requires a model of a family that the backend runs.
