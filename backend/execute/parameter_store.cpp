@@ -335,8 +335,7 @@ void ParameterStore::reduce(int op, Group& group) {
   else
     bucket.gradients = at::Tensor();
   // The shard of a hybrid plan is still to be summed over its replicas, by the op that follows.
-  if (bucket.shards == bucket.ranks)
-    bucket.shard_gradients.add_(bucket.reduced, scale);
+  if (bucket.shards == bucket.ranks) bucket.shard_gradients.add_(bucket.reduced, scale);
 }
 
 void ParameterStore::gather(int op, Group& group) {
