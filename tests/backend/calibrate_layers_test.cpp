@@ -93,7 +93,7 @@ TEST_CASE("layers of ranks that share samples and hold different experts") {
   for (const auto kind :
        {ContextParallel::Ring, ContextParallel::AllGather, ContextParallel::Ulysses}) {
     job.parallel.context_parallel = kind;
-    const ComputeTimes times = times_of(job);
+    const ComputeTimes times = times_of({job});
     check_passes(job, times, {true, true, false, false});
     // Shared over 4 ranks, but experts (3 x 16 x 24 each, in 2 blocks) over the 2 that have them.
     const double experts = 2 * 4 * 3 * 16 * 24 / 4.0,
