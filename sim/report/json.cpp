@@ -171,6 +171,7 @@ Json inputs_json(const Job& job) {
             {"virtual_stages", parallel.virtual_stages},
             {"sequence_parallel", parallel.sequence_parallel},
             {"zero_stage", parallel.zero_stage},
+            {"shard", parallel.shard_ranks > 0 ? Json(parallel.shard_ranks) : Json(nullptr)},
             {"rank_order", rank_order(parallel)},
             {"layers_per_stage", job.layers_per_stage}}},
           {"batch",

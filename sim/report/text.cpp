@@ -99,7 +99,10 @@ std::string title(const Report& report, const Job& job) {
     parts.push_back(fmt::format("expert {} x expert tensor {}, balanced routing", parallel.expert,
                                 parallel.ranks_of_expert()));
   if (parallel.sequence_parallel) parts.push_back("sequence parallel");
-  if (parallel.zero_stage > 0) parts.push_back(fmt::format("ZeRO-{}", parallel.zero_stage));
+  if (parallel.zero_stage > 0)
+    parts.push_back(fmt::format(
+        "ZeRO-{}{}", parallel.zero_stage,
+        parallel.shard_ranks > 0 ? fmt::format(" over {} ranks", parallel.shard_ranks) : ""));
   if (parallel.pipeline > 1) parts.push_back("schedule " + job.schedule);
   if (parallel.virtual_stages > 1)
     parts.push_back(fmt::format("{} stages per rank", parallel.virtual_stages));
