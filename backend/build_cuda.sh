@@ -1,8 +1,9 @@
 #!/bin/sh
-# Compiles and links the backend for GPUs with LibTorch's wheel from PyPI, and starts it. Wheels
-# bring CUDA and NCCL too: neither a GPU nor a CUDA toolkit has to be there, but a Python that the
-# wheel is for, with venv. They are downloaded once for all clones, into the user's cache; the
-# program is build/cuda/windtunnel_backend. Exit code 77: no wheels, no build.
+# Compiles and links the backend for GPUs and its tests with LibTorch's wheel from PyPI, and runs
+# the tests, of which those that need a GPU are skipped where none is. Wheels bring CUDA and NCCL
+# too: no CUDA toolkit has to be there, but a Python that the wheel is for, with venv. They are
+# downloaded once for all clones, into the user's cache; what is built lies in build/cuda.
+# Exit code 77: no wheels, no build.
 set -eu
 cd "$(dirname "$0")/.."
 torch=2.11
@@ -32,10 +33,13 @@ fi
 wheels=$(echo "$home"/lib/python*/site-packages)
 toolkit=$(echo "$wheels"/nvidia/cu[0-9]*)
 
+# Without this ccache, where there is one, keeps nothing that used precompiled headers.
+export CCACHE_SLOPPINESS="${CCACHE_SLOPPINESS:-pch_defines,time_macros}"
 mkdir -p build
 cmake -G Ninja -S . -B build/cuda -DCMAKE_BUILD_TYPE=Release -DWINDTUNNEL_SIMULATOR=OFF \
   -DWINDTUNNEL_BACKEND=ON -DWINDTUNNEL_CUDA=ON -DCMAKE_PREFIX_PATH="$wheels/torch/share/cmake" \
   -DCUDA_TOOLKIT_ROOT_DIR="$toolkit" -DCMAKE_CUDA_COMPILER="$toolkit/bin/nvcc" >build/cuda.log 2>&1 ||
   { cat build/cuda.log >&2; exit 1; }
-cmake --build build/cuda --target windtunnel_backend
+cmake --build build/cuda --target windtunnel_backend --target backend
 build/cuda/windtunnel_backend --help >/dev/null
+exec ctest --test-dir build/cuda -R '^backend:' --output-on-failure --no-tests=error

@@ -1,6 +1,8 @@
 // What the compute-only pass measures of a job: every pass of every layer, whatever they take.
 #include "backend/catch.hpp"
 
+#include <ATen/Parallel.h>
+
 #include "backend/calibrate/layer_times.hpp"
 #include "backend/calibrate/stand_in_group.hpp"
 #include "jobs.hpp"
@@ -22,9 +24,10 @@ Job small_mlp(const Parallelism& parallel) {
   return job;
 }
 
-ComputeTimes times_of(const Job& job) {
+ComputeTimes times_of(const std::vector<Job>& jobs) {
+  at::set_num_threads(1);  // as calibrate does: more would share the compute thread's core
   Progress progress(false);
-  return measure_layers({job}, 0, progress);
+  return measure_layers(jobs, 0, progress);
 }
 
 void check_passes(const Job& job, const ComputeTimes& times, const std::array<bool, 4>& wanted) {
@@ -48,7 +51,7 @@ void check_passes(const Job& job, const ComputeTimes& times, const std::array<bo
 
 TEST_CASE("layers of a job of one rank") {
   const Job job = small_mlp({});
-  const ComputeTimes times = times_of(job);
+  const ComputeTimes times = times_of({job});
   check_passes(job, times, {true, true, false, false});
   REQUIRE(times.optimizers.size() == 1);
   CHECK(times.optimizers[0].identity == optimizer_identity(job));
@@ -61,7 +64,7 @@ TEST_CASE("layers of a pipeline that splits backward passes, on two data-paralle
   Job job = small_mlp({.data = 2, .pipeline = 2, .zero_stage = 1});
   job.schedule = "zb-h1";
   job.data_parallel.no_sync = true;
-  const ComputeTimes times = times_of(job);
+  const ComputeTimes times = times_of({job});
   check_passes(job, times, {true, false, true, true});
   // Half of a stage's parameters each: two stages of different sizes are two points.
   const double first = 8 * 12 + 12 + 12 * 12 + 12, last = 12 * 12 + 12 + 12 * 4 + 4;
@@ -88,8 +91,7 @@ TEST_CASE("layers of jobs that differ stand beside one another, alike ones once"
   const Job plain = small_mlp({}), again = small_mlp({});
   Job larger = small_mlp({});
   larger.batch.micro = 4;
-  Progress progress(false);
-  const ComputeTimes times = measure_layers({plain, larger, again}, 0, progress);
+  const ComputeTimes times = times_of({plain, larger, again});
   check_passes(plain, times, {true, true, false, false});
   check_passes(larger, times, {true, true, false, false});
   REQUIRE(times.optimizers.size() == 1);

@@ -21,7 +21,7 @@ TEST_CASE("a rank that never comes is named by those who came") {
         std::string::npos);
 }
 
-TEST_CASE("a rank that hangs is found by the watchdog") {
+TEST_CASE("a rank that hangs is found by the watchdog", "[gloo]") {
   const EndOfRanks end = end_of_ranks(3, {"stopped_1"});
   CAPTURE(end.how, end.errors);
   CHECK(end.exit_code == 1);
@@ -29,7 +29,7 @@ TEST_CASE("a rank that hangs is found by the watchdog") {
         std::string::npos);
 }
 
-TEST_CASE("the rank that hosts the store hangs, and is found too") {
+TEST_CASE("the rank that hosts the store hangs, and is found too", "[gloo]") {
   const EndOfRanks end = end_of_ranks(3, {"stopped_0"});
   CAPTURE(end.how, end.errors);
   CHECK(end.exit_code == 1);

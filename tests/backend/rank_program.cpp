@@ -1,5 +1,6 @@
 // A rank of the tests: rank_program WHAT [FOLDER]. Prints what went wrong to standard error, exit
 // code 1.
+#include <c10/core/DeviceGuard.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -33,61 +34,61 @@ std::vector<int> all_of(const Place& place) {
 }
 
 // Element i of rank r's data; small integers, exact in every type.
-at::Tensor data_of(int rank, std::int64_t elements, at::ScalarType type) {
-  return (at::arange(elements) % 5 + 1 + 2 * rank).to(type);
+at::Tensor data_of(int rank, std::int64_t elements, const at::TensorOptions& options) {
+  return (at::arange(elements) % 5 + 1 + 2 * rank).to(options);
 }
 // Of all ranks: n (i % 5 + 1) + 2 (0 + 1 + ... + n-1).
-at::Tensor sum_of(int ranks, std::int64_t elements, at::ScalarType type) {
-  return (ranks * (at::arange(elements) % 5 + 1) + ranks * (ranks - 1)).to(type);
+at::Tensor sum_of(int ranks, std::int64_t elements, const at::TensorOptions& options) {
+  return (ranks * (at::arange(elements) % 5 + 1) + ranks * (ranks - 1)).to(options);
 }
 
-void all_reduce(Group& group, at::ScalarType type) {
+void all_reduce(Group& group, const at::TensorOptions& options) {
   for (const std::int64_t elements : {1, 7, 100000}) {
-    const at::Tensor data = data_of(group.rank(), elements, type);
+    const at::Tensor data = data_of(group.rank(), elements, options);
     group.all_reduce(data);
-    check(data.equal(sum_of(group.size(), elements, type)), "all-reduce");
+    check(data.equal(sum_of(group.size(), elements, options)), "all-reduce");
   }
 }
 
-void all_gather(Group& group, at::ScalarType type) {
+void all_gather(Group& group, const at::TensorOptions& options) {
   for (const std::int64_t k : {1, 7, 100000}) {
-    const at::Tensor whole = at::zeros({k * group.size()}, type);
-    group.all_gather(whole, data_of(group.rank(), k, type));
+    const at::Tensor whole = at::zeros({k * group.size()}, options);
+    group.all_gather(whole, data_of(group.rank(), k, options));
     for (int r = 0; r < group.size(); ++r)
-      check(whole.slice(0, r * k, (r + 1) * k).equal(data_of(r, k, type)), "all-gather");
+      check(whole.slice(0, r * k, (r + 1) * k).equal(data_of(r, k, options)), "all-gather");
     // In place: `part` is this rank's part of `whole`.
-    const at::Tensor in_place = at::zeros({k * group.size()}, type);
+    const at::Tensor in_place = at::zeros({k * group.size()}, options);
     const at::Tensor own = in_place.slice(0, group.rank() * k, (group.rank() + 1) * k);
-    own.copy_(data_of(group.rank(), k, type));
+    own.copy_(data_of(group.rank(), k, options));
     group.all_gather(in_place, own);
     check(in_place.equal(whole), "all-gather in place");
   }
 }
 
-void reduce_scatter(Group& group, at::ScalarType type) {
+void reduce_scatter(Group& group, const at::TensorOptions& options) {
   for (const std::int64_t k : {1, 7, 100000}) {
-    const at::Tensor part = at::zeros({k}, type);
-    group.reduce_scatter(part, data_of(group.rank(), k * group.size(), type));
-    const at::Tensor sum = sum_of(group.size(), k * group.size(), type);
+    const at::Tensor part = at::zeros({k}, options);
+    group.reduce_scatter(part, data_of(group.rank(), k * group.size(), options));
+    const at::Tensor sum = sum_of(group.size(), k * group.size(), options);
     check(part.equal(sum.slice(0, group.rank() * k, (group.rank() + 1) * k)), "reduce-scatter");
   }
 }
 
-void broadcast(Group& group, at::ScalarType type) {
+void broadcast(Group& group, const at::TensorOptions& options) {
   for (int root = 0; root < group.size(); ++root) {
-    const at::Tensor data = data_of(group.rank(), 1000, type);
+    const at::Tensor data = data_of(group.rank(), 1000, options);
     group.broadcast(data, root);
-    check(data.equal(data_of(root, 1000, type)), "broadcast");
+    check(data.equal(data_of(root, 1000, options)), "broadcast");
   }
 }
 
 // Around the ring, and two messages of one tag in their order; an even rank sends first.
-void send_receive(Group& group, at::ScalarType type) {
+void send_receive(Group& group, const at::TensorOptions& options) {
   const int n = group.size(), next = (group.rank() + 1) % n, previous = (group.rank() + n - 1) % n;
-  const at::Tensor first = at::zeros({1000}, type), second = at::zeros({1000}, type);
+  const at::Tensor first = at::zeros({1000}, options), second = at::zeros({1000}, options);
   const auto send = [&] {
-    group.send(data_of(group.rank(), 1000, type), next, 3);
-    group.send(data_of(group.rank() + 10, 1000, type), next, 3);
+    group.send(data_of(group.rank(), 1000, options), next, 3);
+    group.send(data_of(group.rank() + 10, 1000, options), next, 3);
   };
   const auto receive = [&] {
     group.receive(first, previous, 3);
@@ -96,13 +97,13 @@ void send_receive(Group& group, at::ScalarType type) {
   if (group.rank() % 2 == 0) send();
   receive();
   if (group.rank() % 2 == 1) send();
-  check(first.equal(data_of(previous, 1000, type)), "receive");
-  check(second.equal(data_of(previous + 10, 1000, type)), "second receive of a tag");
+  check(first.equal(data_of(previous, 1000, options)), "receive");
+  check(second.equal(data_of(previous + 10, 1000, options)), "second receive of a tag");
 }
 
 // A leaf that requires gradients may be moved, and autograd does not notice.
-void autograd(Group& group) {
-  const at::Tensor weight = at::ones({4 * group.size()}).requires_grad_(true);
+void autograd(Group& group, at::Device device) {
+  const at::Tensor weight = at::ones({4 * group.size()}, device).requires_grad_(true);
   const at::Tensor loss = (weight * weight).sum();
   const auto version = weight._version();
   group.all_reduce(weight);
@@ -111,18 +112,20 @@ void autograd(Group& group) {
   check(loss.requires_grad(), "graph of a moved tensor");
 }
 
-void collectives(Rendezvous& rendezvous) {
+void collectives(Rendezvous& rendezvous, at::Device device) {
   const Place& place = rendezvous.place();
-  const auto group = rendezvous.group("all", all_of(place), at::kCPU);
+  const c10::DeviceGuard on_device(device);
+  const auto group = rendezvous.group("all", all_of(place), device);
   check(group->rank() == place.rank && group->size() == place.world, "rank in the group");
   for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kLong, at::kBFloat16}) {
-    all_reduce(*group, type);
-    all_gather(*group, type);
-    reduce_scatter(*group, type);
-    broadcast(*group, type);
-    if (group->size() > 1) send_receive(*group, type);
+    const auto options = at::TensorOptions(device).dtype(type);
+    all_reduce(*group, options);
+    all_gather(*group, options);
+    reduce_scatter(*group, options);
+    broadcast(*group, options);
+    if (group->size() > 1) send_receive(*group, options);
   }
-  autograd(*group);
+  autograd(*group, device);
   group->barrier();
 }
 
@@ -171,7 +174,12 @@ void absent(const Place& place, const std::string& folder) {
 }
 
 const std::map<std::string, std::function<void(Rendezvous&)>> kPrograms = {
-    {"collectives", collectives},
+    {"collectives", [](Rendezvous& rendezvous) { collectives(rendezvous, at::kCPU); }},
+    {"collectives_cuda",
+     [](Rendezvous& rendezvous) {
+       const auto gpu = static_cast<c10::DeviceIndex>(rendezvous.place().local_rank);
+       collectives(rendezvous, {at::kCUDA, gpu});
+     }},
     {"two_groups", two_groups},
     {"keys", keys},
     {"killed", killed},

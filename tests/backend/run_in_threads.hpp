@@ -33,7 +33,9 @@ class ThreadedJob {
  public:
   ThreadedJob(const std::string& yaml, const std::vector<std::string>& overrides)
       : job_(load_job_text(yaml, WINDTUNNEL_SOURCE_DIR "/test.yaml", overrides)),
-        plan_(build_plan(job_)) {}
+        plan_(build_plan(job_)) {
+    use_one_thread_a_rank();
+  }
 
   Learned learned(int steps) {
     Learned result;

@@ -2,6 +2,8 @@
 // Sums are taken in the order of the ranks, so that every member gets the same bits.
 #pragma once
 
+#include <ATen/Parallel.h>
+
 #include <barrier>
 #include <condition_variable>
 #include <deque>
@@ -18,6 +20,11 @@
 #include "base/check.hpp"
 
 namespace windtunnel {
+
+// As ranks do: threads of LibTorch's own, for each rank, would poll for the others' cores.
+inline void use_one_thread_a_rank() {
+  at::set_num_threads(1);
+}
 
 // What the members share: a tensor of each, and messages on their way.
 class ThreadGroupHub {
@@ -107,6 +114,7 @@ class ThreadGroup : public Group {
 // Runs `work` on `size` threads, each with a group of all of them; returns when all have ended. An
 // exception of one ends the test (a member that leaves early would keep the others waiting).
 inline void run_group(int size, const std::function<void(Group&)>& work) {
+  use_one_thread_a_rank();
   const auto hub = std::make_shared<ThreadGroupHub>(size);
   std::vector<std::thread> threads;
   for (int rank = 0; rank < size; ++rank)
