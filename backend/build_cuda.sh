@@ -10,9 +10,6 @@ torch=2.11
 cuda=13.0 # that this LibTorch is built for
 
 home=${XDG_CACHE_HOME:-${HOME:-$PWD/build}/.cache}/windtunnel/libtorch-$torch
-wheels_of() {
-  "$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))'
-}
 # The folder gets its name when it is complete, so that no clone uses half of it.
 fetch() (
   partial=$home.$$
@@ -23,7 +20,7 @@ fetch() (
     "$partial/bin/pip" install --quiet --no-cache-dir --retries 2 "torch==$torch.*" \
       "nvidia-cuda-nvcc==$cuda.*" "nvidia-cuda-crt==$cuda.*" "nvidia-nvvm==$cuda.*" || exit 1
   # Wheels hold libraries by their versioned names, linkers look for plain ones.
-  for library in "$(wheels_of "$partial")"/nvidia/cu[0-9]*/lib/lib*.so.*; do
+  for library in "$partial"/lib/python*/site-packages/nvidia/cu[0-9]*/lib/lib*.so.*; do
     plain=${library%%.so.*}.so
     [ -e "$plain" ] || ln -s "$(basename "$library")" "$plain"
   done
@@ -33,10 +30,10 @@ if [ ! -d "$home" ] && ! fetch; then
   echo "LibTorch's wheels could not be installed: the GPU build is skipped" >&2
   exit 77
 fi
-wheels=$(wheels_of "$home")
+wheels=$(echo "$home"/lib/python*/site-packages)
 toolkit=$(echo "$wheels"/nvidia/cu[0-9]*)
 
-# Without it ccache, where there is one, keeps nothing that was compiled with precompiled headers.
+# Without this ccache, where there is one, keeps nothing that used precompiled headers.
 export CCACHE_SLOPPINESS="${CCACHE_SLOPPINESS:-pch_defines,time_macros}"
 mkdir -p build
 cmake -G Ninja -S . -B build/cuda -DCMAKE_BUILD_TYPE=Release -DWINDTUNNEL_SIMULATOR=OFF \
