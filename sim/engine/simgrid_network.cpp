@@ -26,8 +26,9 @@ using SimgridLink = simgrid::kernel::resource::StandardLinkImpl;
 // that.
 constexpr double kUnitsPerByte = 1024;
 constexpr double kMostUnits = 0x1p63;
-// Links that are made at the first simulation of a process, so that later small ones find some.
-constexpr std::size_t kSpareLinks = 4096;
+// A process's links are made at its first simulation, for later ones too: at least so many, and
+// twice what the first one needs. A link takes a microsecond to make.
+constexpr std::size_t kLeastLinks = 512;
 
 class FlexibleZone final : public simgrid::kernel::routing::NetZoneImpl {
  public:
@@ -51,7 +52,7 @@ class FlexibleZone final : public simgrid::kernel::routing::NetZoneImpl {
 class Platform {
  public:
   static Platform& instance(std::size_t links) {
-    static Platform platform(std::max(links, kSpareLinks));
+    static Platform platform(std::max(2 * links, kLeastLinks));
     SIM_CHECK(links <= platform.links_.size(),
               "a later simulation of this process needs more links than the first one made");
     return platform;
