@@ -8,8 +8,11 @@
 // caller.
 // - A routing zone that gives each flow the list of links which it was handed: rails, multi-link
 // flows.
+// - A flow that has all its links for itself is a timer, which is what SimGrid would make of it at
+// many times the price; SimGrid gets the rest of it when another flow comes.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "base/check.hpp"
 #include "engine/network.hpp"
@@ -75,7 +78,8 @@ class Platform {
     if (flow->get_state() != simgrid::s4u::Activity::State::STARTED) flow->start();
   }
 
-  const Network::Handler* handler = nullptr;
+  // Gets the token of each flow that has ended.
+  std::function<void(Token)> on_end;
 
  private:
   explicit Platform(std::size_t count) : engine_(&argc_, argv_.data()) {
@@ -117,7 +121,7 @@ class Platform {
     // A flow must not be freed inside its own callback: it is kept until the next one ends.
     last_ended_ = std::move(flows_[slot - 1]);
     free_slots_.push_back(slot - 1);
-    (*handler)(tokens_[slot - 1]);
+    on_end(tokens_[slot - 1]);
   }
 
   int argc_ = 2;
@@ -137,15 +141,18 @@ class SimgridNetwork final : public Network {
  public:
   explicit SimgridNetwork(const Wiring& wiring)
       : platform_(Platform::instance(wiring.capacities.size() + wiring.paths.size())),
-        start_(simgrid::s4u::Engine::get_clock()) {
+        start_(simgrid::s4u::Engine::get_clock()),
+        links_(wiring.capacities.size()) {
     for (std::size_t i = 0; i < wiring.capacities.size(); ++i)
       platform_.link(i)->set_bandwidth(wiring.capacities[i].value * kUnitsPerByte);
     for (const std::vector<LinkUse>& uses : wiring.paths) {
       Path path{.lone_rate = lone_rate(uses, wiring.capacities, Rate(0)),
                 .limiter = platform_.link(wiring.capacities.size() + paths_.size())};
-      for (const LinkUse& use : uses)
-        path.links.insert(path.links.end(), std::size_t(use.times),
+      for (const LinkUse& use : uses) {
+        path.links.push_back(std::size_t(use.link));
+        path.route.insert(path.route.end(), std::size_t(use.times),
                           platform_.link(std::size_t(use.link))->get_impl());
+      }
       paths_.push_back(std::move(path));
     }
   }
@@ -154,37 +161,118 @@ class SimgridNetwork final : public Network {
 
   void after(Seconds delay, Token token) override {
     simgrid::kernel::timer::Timer::set(simgrid::s4u::Engine::get_clock() + delay.value,
-                                       [this, token] { (*platform_.handler)(token); });
+                                       [this, token] { (*handler_)(token); });
   }
 
-  void flow(int index, Bytes bytes, Rate limit, Token token) override {
-    Path& path = paths_[std::size_t(index)];
-    const bool limited = limit.value > 0 && limit < path.lone_rate;
-    if (limited) {
-      path.limiter->set_bandwidth(limit.value * kUnitsPerByte);
-      path.links.push_back(path.limiter->get_impl());
+  void flow(int path, Bytes bytes, Rate limit, Token token) override {
+    const std::size_t index = take(path, limit, token);
+    bool is_alone = true;
+    for (const std::size_t link : paths_[std::size_t(path)].links) {
+      Link& used = links_[link];
+      if (used.lone != kNone) share(used.lone);
+      if (used.flows++ > 0) is_alone = false;
     }
-    platform_.start(path.links, bytes.value * kUnitsPerByte, token);
-    if (limited) path.links.pop_back();
+    if (is_alone)
+      start_lone(index, bytes);
+    else
+      start_shared(index, bytes);
   }
 
   void run(const Handler& handler) override {
-    platform_.handler = &handler;
+    handler_ = &handler;
+    platform_.on_end = [this](Token index) { end(index); };
     platform_.run();
-    platform_.handler = nullptr;
+    platform_.on_end = nullptr;
+    handler_ = nullptr;
   }
 
  private:
+  static constexpr std::size_t kNone = std::size_t(-1);
+
   struct Path {
-    std::vector<SimgridLink*> links;
+    std::vector<std::size_t> links;
+    std::vector<SimgridLink*> route;  // a link as often as a flow takes of it
     Rate lone_rate;
     // A link of its own that holds the flow to a rate: Comm::set_rate is ignored for such flows.
     simgrid::s4u::Link* limiter = nullptr;
   };
 
+  struct Link {
+    int flows = 0;             // under way
+    std::size_t lone = kNone;  // the one that is a timer
+  };
+
+  struct Flow {
+    int path = 0;
+    Rate rate;             // by itself
+    bool limited = false;  // to that rate, below what its links give
+    Token token = 0;
+    simgrid::kernel::timer::Timer* timer = nullptr;  // of a lone flow
+    Seconds end;
+  };
+
+  std::size_t take(int path, Rate limit, Token token) {
+    const Rate lone = paths_[std::size_t(path)].lone_rate;
+    const bool limited = limit.value > 0 && limit < lone;
+    std::size_t index = flows_.size();
+    if (free_.empty()) {
+      flows_.emplace_back();
+    } else {
+      index = free_.back();
+      free_.pop_back();
+    }
+    flows_[index] = {
+        .path = path, .rate = limited ? limit : lone, .limited = limited, .token = token};
+    return index;
+  }
+
+  void start_lone(std::size_t index, Bytes bytes) {
+    Flow& flow = flows_[index];
+    flow.end = now() + bytes / flow.rate;
+    flow.timer =
+        simgrid::kernel::timer::Timer::set(start_ + flow.end.value, [this, index] { end(index); });
+    for (const std::size_t link : paths_[std::size_t(flow.path)].links) links_[link].lone = index;
+  }
+
+  // A lone flow goes on as one of several. One that ends at this very moment stays what it is.
+  void share(std::size_t index) {
+    Flow& flow = flows_[index];
+    const Bytes rest = flow.rate * (flow.end - now());
+    if (rest.value * kUnitsPerByte < 1) return;
+    flow.timer->remove();
+    flow.timer = nullptr;
+    for (const std::size_t link : paths_[std::size_t(flow.path)].links) links_[link].lone = kNone;
+    start_shared(index, rest);
+  }
+
+  void start_shared(std::size_t index, Bytes bytes) {
+    const Flow& flow = flows_[index];
+    Path& path = paths_[std::size_t(flow.path)];
+    if (flow.limited) {
+      path.limiter->set_bandwidth(flow.rate.value * kUnitsPerByte);
+      path.route.push_back(path.limiter->get_impl());
+    }
+    platform_.start(path.route, bytes.value * kUnitsPerByte, index);
+    if (flow.limited) path.route.pop_back();
+  }
+
+  void end(std::size_t index) {
+    const Flow flow = flows_[index];
+    for (const std::size_t link : paths_[std::size_t(flow.path)].links) {
+      --links_[link].flows;
+      if (links_[link].lone == index) links_[link].lone = kNone;
+    }
+    free_.push_back(index);
+    (*handler_)(flow.token);
+  }
+
   Platform& platform_;
   double start_;
+  const Handler* handler_ = nullptr;
+  std::vector<Link> links_;
   std::vector<Path> paths_;
+  std::vector<Flow> flows_;
+  std::vector<std::size_t> free_;
 };
 
 }  // namespace

@@ -11,6 +11,9 @@ namespace windtunnel {
 
 namespace {
 
+// Ranks whose computing differs by less compute equally long, but for rounding: the first counts.
+constexpr double kSame = 1e-9;
+
 // What time counts as that an op of the compute stream takes.
 Seconds& part_of(Breakdown& time, Purpose purpose) {
   switch (purpose) {
@@ -192,7 +195,7 @@ void set_ranks(Report& report, const Job& job, const Plan& plan, const Trace& tr
                             .memory = memory[index],
                             .capacity = capacity[std::size_t(program.pipeline)]});
     const Seconds longest = report.ranks[report.critical].time.computing();
-    if (stream.time.computing() > longest) report.critical = report.ranks.size() - 1;
+    if (stream.time.computing() > longest * (1 + kSame)) report.critical = report.ranks.size() - 1;
   }
   if (all > Seconds(0)) report.bubble_fraction = std::max(0.0, 1 - busy / all);
 }
