@@ -87,6 +87,13 @@ int export_job(const Options& options) {
   }
   const Job job = load_job(options.job, options.overrides);
   const Plan plan = build_plan(job);
+  if (!options.chakra.empty() && plan.overlaps_experts) {
+    fmt::print(stderr,
+               "{}: error: overlap_experts: a graph of ops has no place for exchanges "
+               "beside another micro-batch\n",
+               options.job);
+    return kWrongInput;
+  }
   std::string text, problem;
   if (!options.schedule_csv.empty()) {
     if (job.recorded) {

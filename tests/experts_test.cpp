@@ -1,4 +1,10 @@
 // Mixtures of experts and shared samples from YAML to the simulated step.
+#include <algorithm>
+#include <iterator>
+#include <set>
+#include <string>
+#include <vector>
+
 #include "catch.hpp"
 #include "engine/simulate.hpp"
 #include "report/report.hpp"
@@ -16,6 +22,11 @@ const std::vector<Setting> kLayouts = {
     {"split experts", "parallel: {data: 8, tensor: 2, sequence_parallel: true, expert: 4}\n"},
     {"experts in a pipeline",
      "parallel: {data: 4, pipeline: 4, expert: 4}\nschedule: 1f1b\nrecompute: full\n"},
+    {"exchanges beside another micro-batch",
+     "parallel: {data: 16, expert: 8, overlap_experts: true}\n"},
+    {"exchanges beside another micro-batch, slow host",
+     "parallel: {data: 4, pipeline: 4, expert: 4, overlap_experts: true}\nschedule: 1f1b\n"
+     "recompute: full\nhost: {kernel: 30 us, collective: 70 us}\n"},
     {"ring", "parallel: {data: 4, context: 4}\n"},
     {"all-gather", "parallel: {data: 4, context: 4, context_parallel: all_gather}\n"},
     {"ulysses", "parallel: {data: 4, context: 4, context_parallel: ulysses, zero_stage: 1}\n"},
@@ -59,36 +70,91 @@ TEST_CASE("experts and context: folded, stage and full agree") {
       }
 }
 
-TEST_CASE("experts: an all-to-all takes what leaves the ranks at the speed of their links") {
-  // 2 GPUs of one node, NVLink 300 GB/s and 2 us each way. 256 tokens x 2 copies x 512 x 2 bytes =
-  // 524288 of which half leave: 2 us + 262144 / 300e9 s, twice forward, twice backward, 4 blocks,
-  // 32 / 2 micro-batches; nothing else of the step but what is the same without them.
-  const auto job_on = [&](const std::string& links) {
-    const std::string yaml =
-        "model: {family: llama, hidden: 512, layers: 4, heads: 8, ffn: 1024, vocab: 4096,\n"
-        "        experts: 2, experts_per_token: 2}\n"
-        "cluster: {nodes: [{count: 1, type: {gpu: ../topologies/gpus/a100-sxm4-80gb.yaml, gpus: "
-        "2,\n"
-        "  interconnect: {family: nvlink_switch, " +
-        links +
-        ", efficiency: 1}}}],\n"
-        "  communication: " +
-        kAlphaBeta +
-        "}\n"
-        "gpus: 2\nparallel: {data: 2, expert: 2}\ngradient_clipping: false\n"
-        "data_parallel: {overlap: false}\n"
-        "batch: {global: 32, micro: 1, sequence: 256}\n"
-        "precision: {compute: bf16, gradients: fp32}\nattention: flash\n";
-    return load_job_text(yaml, WINDTUNNEL_SOURCE_DIR "/workloads/test.yaml", {});
-  };
-  const Job fast = job_on("bandwidth: 300 GB/s, latency: 2 us");
-  const Job late = job_on("bandwidth: 300 GB/s, latency: 12 us");
-  const Program program = build_plan(fast).programs.front();
+// 2 GPUs of one node; a rank sends 256 tokens x 2 copies x 512 x 2 bytes = 524288, of which half
+// leave. 4 blocks, 32 / 2 micro-batches, two exchanges forward and two backward.
+Job exchanging_job(const std::string& links, const std::string& more) {
+  const std::string yaml =
+      "model: {family: llama, hidden: 512, layers: 4, heads: 8, ffn: 1024, vocab: 4096,\n"
+      "        experts: 2, experts_per_token: 2}\n"
+      "cluster: {nodes: [{count: 1, type: {gpu: ../topologies/gpus/a100-sxm4-80gb.yaml, gpus: 2,\n"
+      "  interconnect: {family: nvlink_switch, " +
+      links + ", efficiency: 1}}}],\n  communication: " + kAlphaBeta +
+      "}\n"
+      "gpus: 2\nparallel: {data: 2, expert: 2" +
+      more +
+      "}\ngradient_clipping: false\ndata_parallel: {overlap: false}\n"
+      "batch: {global: 32, micro: 1, sequence: 256}\n"
+      "precision: {compute: bf16, gradients: fp32}\nattention: flash\n";
+  return load_job_text(yaml, WINDTUNNEL_SOURCE_DIR "/workloads/test.yaml", {});
+}
+constexpr int kExchanges = 16 * 4 * 4;
+
+// Two rounds for each, of a ring all-reduce on 2 ranks.
+int rounds_of_reductions(const Job& job) {
+  const Plan plan = build_plan(job);
   int reductions = 0;
-  for (const Op& op : program.ops) reductions += op.kind == OpKind::Collective;
-  // 10 us more for each all-to-all, and for both rounds of a ring all-reduce on 2 ranks.
+  for (const Op& op : plan.programs.front().ops) reductions += op.kind == OpKind::Collective;
+  return 2 * reductions;
+}
+
+TEST_CASE("experts: an all-to-all takes what leaves the ranks at the speed of their links") {
+  // 2 us + 262144 / 300e9 s each; nothing else of the step but what is the same without them.
+  const Job fast = exchanging_job("bandwidth: 300 GB/s, latency: 2 us", "");
+  const Job late = exchanging_job("bandwidth: 300 GB/s, latency: 12 us", "");
+  // 10 us more for each all-to-all, and for both rounds of the reductions.
   CHECK(step_time(late, Fidelity::Full) - step_time(fast, Fidelity::Full) ==
-        Approx(10e-6 * (16 * 4 * 4 + 2 * reductions)).epsilon(1e-9));
+        Approx(10e-6 * (kExchanges + rounds_of_reductions(fast))).epsilon(1e-9));
+}
+
+TEST_CASE("experts: exchanges beside another micro-batch cost what is longer than its kernels") {
+  const std::string overlapped = ", overlap_experts: true";
+  const auto seconds = [](const std::string& links, const std::string& more) {
+    return step_time(exchanging_job(links, more), Fidelity::Full);
+  };
+  const std::string fast = "bandwidth: 300 GB/s, latency: 2 us";
+  const int rounds = rounds_of_reductions(exchanging_job(fast, ""));
+  // Each is shorter than the kernels beside it: the step is as long as without any.
+  const double exchange = 2e-6 + 262144 / 300e9;
+  CHECK(seconds(fast, "") - seconds(fast, overlapped) ==
+        Approx(kExchanges * exchange).epsilon(1e-9));
+  // All are longer: 1 ms more each is 1 ms more, and what is saved are the kernels.
+  const std::string slow = "bandwidth: 300 GB/s, latency: 10 ms",
+                    slower = "bandwidth: 300 GB/s, latency: 11 ms";
+  CHECK(seconds(slower, overlapped) - seconds(slow, overlapped) ==
+        Approx(1e-3 * (kExchanges + rounds)).epsilon(1e-9));
+  const double saved = seconds(slow, "") - seconds(slow, overlapped);
+  CHECK(saved == Approx(seconds(slower, "") - seconds(slower, overlapped)).epsilon(1e-9));
+  CHECK(saved > kExchanges * exchange);
+  CHECK(saved < seconds(fast, overlapped));
+}
+
+TEST_CASE("experts: GEMMs that apply SwiGLU leave out its kernels and the casts around it") {
+  Slice slice = {
+      .sequence = 4096, .type = DType::Fp8, .attention = AttentionKernel::Flash, .expert = 2};
+  const Job job = exchanging_job("bandwidth: 300 GB/s, latency: 2 us", "");
+  const auto names = [&](const std::vector<Piece>& pieces) {
+    std::multiset<std::string> result;
+    for (const Piece& piece : pieces) result.emplace(piece.name);
+    return result;
+  };
+  const auto left_out = [&](auto pass) {
+    slice.software = find_software("megatron");
+    const auto all = names(layer_work(job.model, 1, slice).*pass);
+    slice.software = find_software("megatron-fused-experts");
+    const auto fused = names(layer_work(job.model, 1, slice).*pass);
+    std::vector<std::string> difference;
+    std::set_difference(all.begin(), all.end(), fused.begin(), fused.end(),
+                        std::back_inserter(difference));
+    CHECK(all.size() == fused.size() + difference.size());
+    return difference;
+  };
+  CHECK(left_out(&LayerWork::forward) == std::vector<std::string>{"cast_rows", "experts_swiglu"});
+  const std::vector<std::string> backward = {"cast_row_gradients", "experts_swiglu"};
+  CHECK(left_out(&LayerWork::backward) == backward);
+  CHECK(left_out(&LayerWork::backward_input) == backward);
+  CHECK(left_out(&LayerWork::backward_weight).empty());
+  slice.type = DType::Bf16;  // of fp8 alone
+  CHECK(left_out(&LayerWork::forward).empty());
 }
 
 TEST_CASE("experts: the report names active parameters, the layout and what is assumed") {

@@ -55,8 +55,10 @@ void RowMapping::read_framework() {
 // Where a source's rows leave out what its published configurations say of such runs.
 void RowMapping::read_layout() {
   const std::string model = row_.text("model"), gpu = row_.text("gpu_type");
-  const std::string cell = fmt::format("{} on {} x {} by {} | {} on {}", model, row_.text("gpus"),
-                                       gpu, row_.text("framework"), model, gpu);
+  const std::string cell =
+      fmt::format("{} on {} x {} by {} | {} on {} | {} in {} on {} of {}", model, row_.text("gpus"),
+                  gpu, row_.text("framework"), model, gpu, model, row_.text("precision"), gpu,
+                  row_.text("framework_version"));
   layout_ = rules_.find("layouts", cell);
   if (!layout_) return;
   if (const std::string reason = (*layout_)["reason"]; !reason.empty()) refuse(reason, cell);

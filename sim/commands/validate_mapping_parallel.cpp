@@ -73,7 +73,10 @@ std::string RowMapping::parallel_of_layers() {
   const bool is_default_possible = stage % (expert * tensor_) == 0;
   const long long split = tensor_ == 1 ? row_.count("etp").value_or(1)
                                        : size_or("etp", is_default_possible ? tensor_ : 1);
-  return text + fmt::format(", expert: {}, expert_tensor: {}", expert, split);
+  text += fmt::format(", expert: {}, expert_tensor: {}", expert, split);
+  if (expert == 1 || !layout_ || (*layout_)["overlap_experts"] != "true") return text;
+  assume("exchanges beside another micro-batch as its recipe");
+  return text + ", overlap_experts: true";
 }
 
 std::string RowMapping::parallel() {

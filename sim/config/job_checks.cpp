@@ -194,6 +194,11 @@ void check_data(const YamlMap& map, const Job& job) {
 
 void check_experts(const YamlMap& map, const Job& job) {
   const Parallelism& parallel = job.parallel;
+  if (parallel.overlap_experts) {
+    const YamlValue at = place(map, {"parallel", "overlap_experts"});
+    if (parallel.expert == 1) at.fail("experts that are not spread over ranks exchange no tokens");
+    if (job.micro_batches() == 1) at.fail("there is no other micro-batch to compute meanwhile");
+  }
   if (!parallel.folds_experts()) return;
   const YamlValue at = place(map, {"parallel", parallel.expert > 1 ? "expert" : "expert_tensor"});
   if (!job.model.has_experts())

@@ -59,10 +59,23 @@ void append(Segment& segment, Seconds time, int count, Seconds issue) {
   segment.host += issued;
 }
 
+// Of tokens and the rows that experts work on.
+bool is_exchange(const LayerCollective& collective) {
+  return collective.kind == CollectiveKind::AllToAll && collective.group == LayerGroup::Expert;
+}
+
+bool is_forward(const BlockPiece& piece) {
+  return piece.pass == ActionType::F || piece.recompute;
+}
+
+bool takes_collective(const std::vector<Segment>& segments) {
+  return !segments.empty() && segments.back().use < 0;
+}
+
 }  // namespace
 
 std::vector<Segment> lower(const Block& block, DType type, const GpuSpec& gpu, double slowdown,
-                           const Host& host, const MeasuredTimes& measured,
+                           bool overlaps_experts, const Host& host, const MeasuredTimes& measured,
                            const Communicators& communicators) {
   const std::vector<KernelTime> times = kernel_times(block, type, gpu, host, measured);
   std::vector<Segment> segments;
@@ -71,11 +84,19 @@ std::vector<Segment> lower(const Block& block, DType type, const GpuSpec& gpu, d
   for (std::size_t i = 0; i < block.size(); ++i) {
     const BlockPiece& piece = block[i];
     if (const auto* collective = std::get_if<LayerCollective>(&piece.piece.what)) {
-      segments.push_back({.use = communicators.use_index(
-                              {group_kind(collective->group), collective->kind, collective->size}),
-                          .host = host.collective,
-                          .late = host.collective});
-      open = beside = collective->overlaps_next;
+      const int use = communicators.use_index(
+          {group_kind(collective->group), collective->kind, collective->size});
+      const bool is_hidden = overlaps_experts && is_exchange(*collective);
+      if (is_hidden && is_forward(piece) && takes_collective(segments)) {
+        segments.back().use = use;
+        segments.back().host += host.collective;
+        segments.back().late += host.collective;
+        open = beside = false;
+        continue;
+      }
+      segments.push_back({.use = use, .host = host.collective, .late = host.collective});
+      open = is_hidden || collective->overlaps_next;
+      beside = !is_hidden && open;
       continue;
     }
     const Seconds time = times[i].time * slowdown;

@@ -29,8 +29,13 @@ struct Segment {
 // `slowdown` multiplies every kernel's time on the GPU. Where a layer's pass was measured, its
 // kernels share the measured time as the model divides it, so that they sum to it, and the host's
 // part is in it; the optimizer likewise.
+//
+// `overlaps_experts`: two micro-batches are under way, one computes while the other exchanges its
+// tokens (Megatron-Core, overlap_moe_expert_parallel_comm; DeepSeek-AI 2024, arXiv:2412.19437,
+// section 3.2.1). Priced pass by pass, as if a pass met its like: a forward exchange runs beside
+// the kernels before it, one of the backward pass beside those after it.
 std::vector<Segment> lower(const Block& block, DType type, const GpuSpec& gpu, double slowdown,
-                           const Host& host, const MeasuredTimes& measured,
+                           bool overlaps_experts, const Host& host, const MeasuredTimes& measured,
                            const Communicators& communicators);
 
 }  // namespace windtunnel

@@ -169,9 +169,9 @@ class LoweredBlocks {
     const int type = cluster_.spec.type_of_node[std::size_t(node)];
     const auto [found, is_new] = known_.try_emplace({block, type, rank.slowdown});
     if (is_new)
-      found->second =
-          lower(plan_.blocks[std::size_t(block)], plan_.type, cluster_.gpu_spec(rank.rank),
-                rank.slowdown, conditions_.host, conditions_.measured, communicators_);
+      found->second = lower(plan_.blocks[std::size_t(block)], plan_.type,
+                            cluster_.gpu_spec(rank.rank), rank.slowdown, plan_.overlaps_experts,
+                            conditions_.host, conditions_.measured, communicators_);
     return found->second;
   }
 

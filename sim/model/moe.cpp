@@ -16,6 +16,8 @@ constexpr GemmNames kSharedIn = {"shared_in", "shared_in.input_gradient",
 constexpr GemmNames kSharedOut = {"shared_out", "shared_out.input_gradient",
                                   "shared_out.weight_gradient"};
 
+constexpr std::string_view kCastRows = "cast_rows", kCastRowGradients = "cast_row_gradients";
+
 // Where the copies of one rank's tokens go.
 struct Routing {
   Routing(const TransformerSlice& slice, const ExpertShape& shape)
@@ -59,9 +61,9 @@ Operation grouped_linear(const TransformerSlice& slice, const ExpertShape& shape
   op.backward_weight = {weight_gradient};
   const double inputs = routing.rows * double(in), outputs = routing.rows * double(out);
   if (is_of_operands(slice.type)) {
-    op.forward.insert(op.forward.begin(), conversion_both_ways("cast_rows", inputs, slice.type));
+    op.forward.insert(op.forward.begin(), conversion_both_ways(kCastRows, inputs, slice.type));
     op.backward_input.insert(op.backward_input.begin(),
-                             conversion_both_ways("cast_row_gradients", outputs, slice.type));
+                             conversion_both_ways(kCastRowGradients, outputs, slice.type));
   }
   op.backward = op.backward_input;
   op.backward.push_back(op.backward_weight.front());
@@ -136,6 +138,20 @@ Operation exchange(const Routing& routing, std::vector<Piece> way, std::vector<P
   return op;
 }
 
+// SwiGLU inside the GEMM before it, its gradient inside the one before that in the backward pass,
+// and the casts of what they return.
+void fuse_gate(Operation& in, Operation& gate, Operation& out) {
+  gate.forward.clear();
+  gate.backward.clear();
+  gate.backward_input.clear();
+  const auto drop = [](std::vector<Piece>& pieces, std::string_view name) {
+    std::erase_if(pieces, [&](const Piece& piece) { return piece.name == name; });
+  };
+  drop(out.forward, kCastRows);
+  drop(in.backward, kCastRowGradients);
+  drop(in.backward_input, kCastRowGradients);
+}
+
 void append_shared(const TransformerSlice& slice, std::int64_t ffn,
                    std::vector<Operation>& operations) {
   operations.push_back(column_parallel_linear(slice, kSharedIn, slice.hidden, 2 * ffn));
@@ -153,9 +169,11 @@ std::vector<Operation> expert_operations(const TransformerSlice& slice, const Ex
   const double flops = 2.0 * double(slice.tokens) * double(h) * double(f);
   std::vector<Operation> operations = {router(slice, shape, routing),
                                        exchange(routing, dispatch(routing), combine(routing))};
-  operations.push_back(grouped_linear(slice, shape, routing, kExpertsIn, h, 2 * width, 2 * flops));
-  operations.push_back(swiglu(slice, "experts_swiglu", routing.rows * double(width)));
-  operations.push_back(grouped_linear(slice, shape, routing, kExpertsOut, width, h, flops));
+  Operation in = grouped_linear(slice, shape, routing, kExpertsIn, h, 2 * width, 2 * flops);
+  Operation gate = swiglu(slice, "experts_swiglu", routing.rows * double(width));
+  Operation out = grouped_linear(slice, shape, routing, kExpertsOut, width, h, flops);
+  if (slice.software->fused_experts && is_of_operands(slice.type)) fuse_gate(in, gate, out);
+  operations.insert(operations.end(), {in, gate, out});
   operations.push_back(exchange(routing, combine(routing), dispatch(routing)));
   if (shape.shared_ffn > 0) append_shared(slice, shape.shared_ffn, operations);
   return operations;

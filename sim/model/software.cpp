@@ -23,7 +23,7 @@ constexpr Software data_parallel(std::string_view name, const OperatorSet* opera
 }
 constexpr std::string_view kAsDdp = "memory as ddp, not counted; operators as their set says";
 
-constexpr std::array<Software, 14> kTable = {{
+constexpr std::array<Software, 15> kTable = {{
     {.name = "bare", .has_runtime = false, .source = "Korthikanti et al. 2022, arXiv:2205.05198"},
     // vocab_parallel_cross_entropy works in place on one fp32 copy; the GEMM's bf16 logits live
     // beside it forward, their gradient backward.
@@ -36,6 +36,12 @@ constexpr std::array<Software, 14> kTable = {{
      .logit_bytes_most = 2 + 4,
      .source = "as megatron, with activation_func_fp8_input_store (NVIDIA/Megatron-LM, "
                "megatron/core/transformer/transformer_config.py)"},
+    {.name = "megatron-fused-experts",
+     .fused_experts = true,
+     .logit_bytes_most = 2 + 4,
+     .source = "as megatron, with TransformerEngine's grouped MLP of the CuTe DSL "
+               "(NVTE_CUTEDSL_FUSED_GROUPED_MLP; NVIDIA-NeMo/Megatron-Bridge, "
+               "src/megatron/bridge/perf_recipes/qwen/gb300/qwen3_moe.py)"},
     // ZeRO reduces through a flat buffer of reduce_bucket_size = 5e8 gradients.
     {.name = "deepspeed",
      .logit_bytes_most = 2 + 4,

@@ -21,6 +21,9 @@ struct Software {
   // A fused SwiGLU keeps gate and up; as separate operations also silu(gate).
   bool fused_gate = true;
   bool fp8_gate = false;  // keeps them in one byte each
+  // Of routed experts in fp8: the GEMMs apply SwiGLU and its gradient and write operands as the
+  // next GEMM reads them.
+  bool fused_experts = false;
   // Sequence parallelism: a linear keeps the gathered input instead of its own part.
   bool keeps_gathered_inputs = false;
   // Logits of all words on every tensor-parallel rank.

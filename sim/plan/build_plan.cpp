@@ -78,6 +78,7 @@ Plan build_plan(const Job& job) {
   SIM_CHECK(int(job.layers_per_stage.size()) == job.stages(), "layers_per_stage is not resolved");
 
   Plan plan;
+  plan.overlaps_experts = job.parallel.overlap_experts;
   plan.type = job.precision.compute;
   plan.schedule = schedule_of(job);
   plan.grid = grid_of(job, plan.schedule);

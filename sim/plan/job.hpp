@@ -43,6 +43,9 @@ struct Parallelism {
   // Of PyTorch's two implementations the one whose copies are counted (flat_copies.hpp); 0: none,
   // tensors lie in the buffers that are sent.
   int fsdp_version = 0;
+  // All-to-alls between tokens and experts run beside the compute of another micro-batch
+  // (lower.hpp).
+  bool overlap_experts = false;
   // Every tensor has collectives of its own, over lists with a piece for each rank
   // (flat_copies.hpp).
   bool tensor_lists = false;

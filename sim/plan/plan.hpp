@@ -148,6 +148,7 @@ struct Plan {
   Schedule schedule;
   std::vector<Program> programs;  // by pipeline coordinate
   std::vector<Block> blocks;
+  bool overlaps_experts = false;  // Parallelism::overlap_experts
 };
 
 // Requires a valid job. The plan of a recorded job is what was recorded.
