@@ -237,6 +237,7 @@ CollectiveCost Communicators::cost_of(const CollectiveUse& use, const std::vecto
       measured_.collective(use.group.kind, use.kind, shape.size(), shape.nodes());
   CollectiveCost cost = by_nccl ? cost_by_nccl(use, members, shape, group)
                                 : cost_by_links(use, members, shape, group);
+  if (model == CommunicationModel::Nccl) cost.compute_share = compute_share(shape, members);
   if (curve)
     take_measured(curve->at(use.size.value), cost);
   else if (model == CommunicationModel::Gloo)
@@ -249,6 +250,14 @@ CollectiveCost Communicators::cost_of(const CollectiveUse& use, const std::vecto
   for (std::size_t i = 0; i < phases.size(); ++i)
     cost.per_member += cost.steps[i].bytes * phases[i].edges / double(members.size());
   return cost;
+}
+
+// Of the multiprocessors, by NCCL's kernels.
+double Communicators::compute_share(const Group& shape, const std::vector<int>& members) const {
+  constexpr double kMost = 0.9;  // a card of few multiprocessors still computes
+  const NodeType& node = cluster_.node_type(shape.node_of_member.front());
+  return std::min(
+      kMost, 2.0 * nccl_graph(members, shape).channels / std::max(1, node.nccl->multiprocessors));
 }
 
 // A latency for each round, the bytes as the links allow.
@@ -325,10 +334,6 @@ CollectiveCost Communicators::cost_by_nccl(const CollectiveUse& use,
                                 : nccl.algorithm == NcclAlgorithm::Tree ? "tree"
                                                                         : "nvls";
   CollectiveCost cost{.communicator = find_or_lay(use, algorithm, members, shape, group)};
-  constexpr double kMostShare = 0.9;  // a card of few multiprocessors still computes
-  const NodeType& node = cluster_.node_type(shape.node_of_member.front());
-  cost.compute_share =
-      std::min(kMostShare, 2.0 * graph.channels / std::max(1, node.nccl->multiprocessors));
   const auto& phases = all[std::size_t(cost.communicator)].phases;
   const Seconds lone = use.size / nccl.algorithm_bandwidth / double(phases.size());
   for (const CommunicatorPhase& phase : phases) {

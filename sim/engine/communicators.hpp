@@ -102,6 +102,7 @@ class Communicators {
   CollectiveCost cost_by_nccl(const CollectiveUse& use, const std::vector<int>& members,
                               const Group& shape, int group);
   Seconds time_on_links(const CommunicatorPhase& phase, Bytes bytes) const;
+  double compute_share(const Group& shape, const std::vector<int>& members) const;
   void slow_down(double factor, CollectiveCost& cost) const;
   void add_gloo_latencies(const CollectiveUse& use, CollectiveCost& cost) const;
   int find_or_lay(const CollectiveUse& use, const std::string& algorithm,
