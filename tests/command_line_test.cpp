@@ -301,9 +301,9 @@ TEST_CASE("command line: plan prints what can be worked out by hand") {
 TEST_CASE("command line: what no graph of ops can say is not exported") {
   const Folder folder;
   const std::string job = "workloads/mixtral-8x7b-experts.yaml";
-  const Ran refused = ran(folder, "windtunnel export " + job +
-                                      " --set parallel.overlap_experts=true --chakra '" +
-                                      (folder / "graph").string() + "'");
+  const Ran refused =
+      ran(folder, "windtunnel export " + job + " --set parallel.overlap_experts=true --chakra '" +
+                      (folder / "graph").string() + "'");
   CHECK(refused.code == 2);
   CHECK(refused.out.empty());
   CHECK(refused.err == job +
