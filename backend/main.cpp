@@ -56,6 +56,7 @@ void refuse_simulated_only(const std::string& file, const Job& job) {
   };
   const std::pair<bool, std::string_view> all[] = {
       {job.batch.attended_length > 0, "attention to other tokens than those of a sequence"},
+      {job.parallel.expert_dispatch != TokenDispatch::Direct, "dispatch of a token once to a node"},
       {job.parallel.overlap_experts, "exchange of tokens beside another micro-batch's compute"},
       {job.software->operators != nullptr, "a block of other software's operators"},
       {is_set("kv_rank"), "latent attention"},

@@ -87,6 +87,11 @@ int export_job(const Options& options) {
   }
   const Job job = load_job(options.job, options.overrides);
   const Plan plan = build_plan(job);
+  if (!options.chakra.empty() && job.parallel.expert_dispatch != TokenDispatch::Direct) {
+    fmt::print(stderr, "{}: error: expert_dispatch: a graph of ops has all-to-alls only\n",
+               options.job);
+    return kWrongInput;
+  }
   if (!options.chakra.empty() && plan.overlaps_experts) {
     fmt::print(stderr,
                "{}: error: overlap_experts: a graph of ops has no place for exchanges "

@@ -301,15 +301,19 @@ TEST_CASE("command line: plan prints what can be worked out by hand") {
 TEST_CASE("command line: what no graph of ops can say is not exported") {
   const Folder folder;
   const std::string job = "workloads/mixtral-8x7b-experts.yaml";
-  const Ran refused =
-      ran(folder, "windtunnel export " + job + " --set parallel.overlap_experts=true --chakra '" +
-                      (folder / "graph").string() + "'");
-  CHECK(refused.code == 2);
-  CHECK(refused.out.empty());
-  CHECK(refused.err == job +
-                           ": error: overlap_experts: a graph of ops has no place for exchanges "
-                           "beside another micro-batch\n");
-  CHECK_FALSE(fs::exists(folder / "graph"));
+  for (const auto& [setting, why] :
+       {std::pair("overlap_experts=true",
+                  "overlap_experts: a graph of ops has no place for exchanges beside another "
+                  "micro-batch"),
+        std::pair("expert_dispatch=two_level",
+                  "expert_dispatch: a graph of ops has all-to-alls only")}) {
+    const Ran refused = ran(folder, "windtunnel export " + job + " --set parallel." + setting +
+                                        " --chakra '" + (folder / "graph").string() + "'");
+    CHECK(refused.code == 2);
+    CHECK(refused.out.empty());
+    CHECK(refused.err == job + ": error: " + why + "\n");
+    CHECK_FALSE(fs::exists(folder / "graph"));
+  }
 }
 
 TEST_CASE("command line: every job of workloads simulates") {

@@ -22,6 +22,7 @@ const std::vector<Setting> kLayouts = {
     {"split experts", "parallel: {data: 8, tensor: 2, sequence_parallel: true, expert: 4}\n"},
     {"experts in a pipeline",
      "parallel: {data: 4, pipeline: 4, expert: 4}\nschedule: 1f1b\nrecompute: full\n"},
+    {"two-level dispatch", "parallel: {data: 16, expert: 16, expert_dispatch: two_level}\n"},
     {"exchanges beside another micro-batch",
      "parallel: {data: 16, expert: 8, overlap_experts: true}\n"},
     {"exchanges beside another micro-batch, slow host",
@@ -126,6 +127,38 @@ TEST_CASE("experts: exchanges beside another micro-batch cost what is longer tha
   CHECK(saved == Approx(seconds(slower, "") - seconds(slower, overlapped)).epsilon(1e-9));
   CHECK(saved > kExchanges * exchange);
   CHECK(saved < seconds(fast, overlapped));
+}
+
+TEST_CASE("experts: two-level dispatch sends a token once to a node") {
+  // 2 nodes of 2 GPUs, every NIC 10 GB/s without latency, NVLink 1000000 GB/s. 256 tokens x 8
+  // copies x 512 x 2 bytes = 2097152 of which half are for the other node: over the sender's own
+  // NIC. Sent once: of 8 copies 2 (1 - 1/2^8) = 255/128 go, one of them to the own node: 255/1024
+  // of what went. Then what came and what stayed is exchanged inside.
+  const auto seconds = [](const std::string& more) {
+    const std::string yaml =
+        "model: {family: llama, hidden: 512, layers: 4, heads: 8, ffn: 1024, vocab: 4096,\n"
+        "        experts: 8, experts_per_token: 8}\n"
+        "cluster: {nodes: [{count: 2, type: {gpu: ../topologies/gpus/a100-sxm4-80gb.yaml, gpus: "
+        "2,\n"
+        "  interconnect: {family: nvlink_switch, bandwidth: 1000000 GB/s, latency: 0 us,\n"
+        "    efficiency: 1}, nics: {count: 2, bandwidth: 80 Gb/s}}}],\n"
+        "  fabric: {family: star, latency: 0 us, efficiency: 1}, communication: " +
+        kAlphaBeta +
+        "}\n"
+        "gpus: 4\nparallel: {data: 4, expert: 4" +
+        more +
+        "}\ngradient_clipping: false\ndata_parallel: {overlap: false}\n"
+        "batch: {global: 32, micro: 1, sequence: 256}\n"
+        "precision: {compute: bf16, gradients: fp32}\nattention: flash\n";
+    const Job job = load_job_text(yaml, WINDTUNNEL_SOURCE_DIR "/workloads/test.yaml", {});
+    return std::pair(step_time(job, Fidelity::Full), step_time(job, Fidelity::Rounds));
+  };
+  const auto [direct, direct_rounds] = seconds("");
+  const auto [once, once_rounds] = seconds(", expert_dispatch: two_level");
+  const double between = 1048576 / 10e9, inside = 1048576 / 1e15;
+  const int exchanges = 8 * 4 * 4;
+  CHECK(direct - once == Approx(exchanges * (between * (1 - 255.0 / 1024) - inside)).epsilon(1e-9));
+  CHECK(once_rounds == Approx(once).epsilon(1e-9));
 }
 
 TEST_CASE("experts: GEMMs that apply SwiGLU leave out its kernels and the casts around it") {

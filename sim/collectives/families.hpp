@@ -15,6 +15,7 @@ extern const CollectiveAlgorithm kHalvingDoubling;
 extern const CollectiveAlgorithm kHierarchical;
 extern const CollectiveAlgorithm kNvls;
 extern const CollectiveAlgorithm kPairwise;
+extern const CollectiveAlgorithm kTwoLevel;
 extern const CollectiveAlgorithm kGloo;
 
 struct NodeMembers {

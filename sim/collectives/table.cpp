@@ -5,8 +5,8 @@
 namespace windtunnel {
 
 std::span<const CollectiveAlgorithm> collective_table() {
-  static const std::array table = {kRing,     kTree, kHalvingDoubling, kHierarchical, kNvls,
-                                   kPairwise, kGloo};
+  static const std::array table = {kRing, kTree,     kHalvingDoubling, kHierarchical,
+                                   kNvls, kPairwise, kTwoLevel,        kGloo};
   return table;
 }
 

@@ -74,9 +74,16 @@ std::string RowMapping::parallel_of_layers() {
   const long long split = tensor_ == 1 ? row_.count("etp").value_or(1)
                                        : size_or("etp", is_default_possible ? tensor_ : 1);
   text += fmt::format(", expert: {}, expert_tensor: {}", expert, split);
-  if (expert == 1 || !layout_ || (*layout_)["overlap_experts"] != "true") return text;
-  assume("exchanges beside another micro-batch as its recipe");
-  return text + ", overlap_experts: true";
+  if (expert == 1 || !layout_) return text;
+  if (const std::string dispatch = (*layout_)["expert_dispatch"]; !dispatch.empty()) {
+    assume(dispatch + " dispatch as its recipe");
+    text += ", expert_dispatch: " + dispatch;
+  }
+  if ((*layout_)["overlap_experts"] == "true") {
+    assume("exchanges beside another micro-batch as its recipe");
+    text += ", overlap_experts: true";
+  }
+  return text;
 }
 
 std::string RowMapping::parallel() {

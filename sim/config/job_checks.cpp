@@ -194,9 +194,12 @@ void check_data(const YamlMap& map, const Job& job) {
 
 void check_experts(const YamlMap& map, const Job& job) {
   const Parallelism& parallel = job.parallel;
+  constexpr std::string_view kWhole = "experts that are not spread over ranks exchange no tokens";
+  if (parallel.expert_dispatch != TokenDispatch::Direct && parallel.expert == 1)
+    place(map, {"parallel", "expert_dispatch"}).fail(std::string(kWhole));
   if (parallel.overlap_experts) {
     const YamlValue at = place(map, {"parallel", "overlap_experts"});
-    if (parallel.expert == 1) at.fail("experts that are not spread over ranks exchange no tokens");
+    if (parallel.expert == 1) at.fail(std::string(kWhole));
     if (job.micro_batches() == 1) at.fail("there is no other micro-batch to compute meanwhile");
   }
   if (!parallel.folds_experts()) return;

@@ -55,6 +55,8 @@ void read_parallel(YamlMap map, Job& job) {
     parallel.context_parallel = value->one_of<ContextParallel>(kContextParallelNames);
   read_size("expert", parallel.expert);
   read_size("expert_tensor", parallel.expert_tensor);
+  if (const auto value = map.find("expert_dispatch"))
+    parallel.expert_dispatch = value->one_of<TokenDispatch>(kTokenDispatchNames);
   if (const auto value = map.find("overlap_experts")) parallel.overlap_experts = value->flag();
   read_size("virtual_stages", parallel.virtual_stages);
   if (const auto value = map.find("sequence_parallel")) parallel.sequence_parallel = value->flag();

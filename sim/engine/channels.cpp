@@ -1,5 +1,6 @@
 #include "engine/channels.hpp"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -35,9 +36,13 @@ std::vector<std::vector<Channels::EdgeFlow>> Channels::rounds_of(int channel) co
   const Channel& state = channels_[std::size_t(channel)];
   const Layout::Channel& wired = layout_.channels[std::size_t(channel)];
   const Communicator& communicator = communicators_.all[std::size_t(state.cost->communicator)];
-  // The protocol's overhead on the wire is the same for every byte.
-  const CollectiveStep& first = state.cost->steps.front();
-  const double overhead = first.bytes / (state.size * communicator.phases.front().share);
+  // By round, of a byte of the data: the protocol's overhead, or the part of it that is sent.
+  std::vector<double> on_wire;
+  for (std::size_t i = 0; i < communicator.phases.size(); ++i) {
+    const CommunicatorPhase& phase = communicator.phases[i];
+    on_wire.insert(on_wire.end(), std::size_t(phase.rounds),
+                   state.cost->steps[i].bytes / (state.size * phase.share));
+  }
   std::vector<std::vector<EdgeFlow>> rounds;
   for (const Round& round : communicators_.rounds(state.cost->communicator, state.size)) {
     std::map<int, EdgeFlow> flows;  // by path
@@ -45,8 +50,8 @@ std::vector<std::vector<Channels::EdgeFlow>> Channels::rounds_of(int channel) co
       const int path = wired.path_of_edge.at({send.from, send.to});
       EdgeFlow& flow = flows[path];
       flow.path = path;
-      flow.bytes += send.bytes * overhead;
-      flow.limit += first.limit;
+      flow.bytes += send.bytes * on_wire[std::min(rounds.size(), on_wire.size() - 1)];
+      flow.limit += state.cost->steps.front().limit;
     }
     std::vector<EdgeFlow>& together = rounds.emplace_back();
     for (const auto& [path, flow] : flows) together.push_back(flow);

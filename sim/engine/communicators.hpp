@@ -56,8 +56,12 @@ struct CollectiveUse {
   GroupName group = GroupKind::Data;
   CollectiveKind kind = CollectiveKind::AllReduce;
   Bytes size;
+  int copies = 0;  // LayerCollective::copies
   auto operator<=>(const CollectiveUse&) const = default;
 };
+constexpr CollectiveUse use_of(const LayerCollective& collective) {
+  return {group_kind(collective.group), collective.kind, collective.size, collective.copies};
+}
 
 class Communicators {
  public:

@@ -84,8 +84,7 @@ std::vector<Segment> lower(const Block& block, DType type, const GpuSpec& gpu, d
   for (std::size_t i = 0; i < block.size(); ++i) {
     const BlockPiece& piece = block[i];
     if (const auto* collective = std::get_if<LayerCollective>(&piece.piece.what)) {
-      const int use = communicators.use_index(
-          {group_kind(collective->group), collective->kind, collective->size});
+      const int use = communicators.use_index(use_of(*collective));
       const bool is_hidden = overlaps_experts && is_exchange(*collective);
       if (is_hidden && is_forward(piece) && takes_collective(segments)) {
         segments.back().use = use;

@@ -52,6 +52,11 @@ enum class ContextParallel { Ring, AllGather, Ulysses };
 inline constexpr std::array<std::string_view, 3> kContextParallelNames = {"ring", "all_gather",
                                                                           "ulysses"};
 
+// How tokens get to experts on other nodes. Direct: each copy by itself. TwoLevel: a token once to
+// each node, and inside it to its experts, whose sum goes back the same way (DeepEP; HybridEP).
+enum class TokenDispatch { Direct, TwoLevel };
+inline constexpr std::array<std::string_view, 2> kTokenDispatchNames = {"direct", "two_level"};
+
 struct Tensor {
   std::string name;
   std::int64_t numel = 0;
@@ -92,6 +97,7 @@ struct Slice {
   int context = 1;
   ContextParallel context_parallel = ContextParallel::Ring;
   int attended_length = 0;  // tokens that one attends to; 0: those of the sequence
+  TokenDispatch expert_dispatch = TokenDispatch::Direct;
   bool fuses_norms() const { return kernels == Kernels::Fused; }
 };
 
@@ -105,6 +111,7 @@ struct LayerCollective {
   Bytes size;
   bool overlaps_next = false;
   LayerGroup group = LayerGroup::Tensor;
+  int copies = 0;  // of a token in it, of which one goes to each node (TokenDispatch); 0: all
 };
 
 struct Piece {

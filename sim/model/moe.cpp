@@ -25,7 +25,8 @@ struct Routing {
         row(slice.element * double(slice.hidden)),
         local_experts(int(shape.experts) / slice.expert),
         expert(slice.expert),
-        expert_tensor(slice.expert_tensor) {
+        expert_tensor(slice.expert_tensor),
+        copies(slice.expert_dispatch == TokenDispatch::TwoLevel ? int(shape.per_token) : 0) {
     const double even = tokens * double(shape.per_token) / double(shape.experts);
     const double each = shape.capacity_factor > 0 ? std::ceil(even * shape.capacity_factor) : even;
     sent = each * double(shape.experts);
@@ -36,6 +37,7 @@ struct Routing {
   double tokens;  // of this rank
   double row;     // bytes of a hidden state
   int local_experts, expert, expert_tensor;
+  int copies;                       // LayerCollective::copies
   double sent = 0;                  // copies that leave the permutation, this rank's own included
   double rows = 0;                  // that this rank's experts work on
   std::int64_t rows_of_expert = 0;  // of a GEMM
@@ -95,15 +97,16 @@ Operation router(const TransformerSlice& slice, const ExpertShape& shape, const 
 // written), the exchange, and rows ordered by local expert where several senders mixed them.
 std::vector<Piece> dispatch(const Routing& routing) {
   std::vector<Piece> pieces;
-  const Bytes copies(routing.sent * routing.row);
-  pieces.push_back({"permute", elementwise_kernels(2 * copies.value, 2)});
+  const Bytes rows(routing.sent * routing.row);
+  pieces.push_back({"permute", elementwise_kernels(2 * rows.value, 2)});
   if (routing.expert > 1)
     pieces.push_back({"dispatch", LayerCollective{.kind = CollectiveKind::AllToAll,
-                                                  .size = copies,
-                                                  .group = LayerGroup::Expert}});
+                                                  .size = rows,
+                                                  .group = LayerGroup::Expert,
+                                                  .copies = routing.copies}});
   if (routing.expert_tensor > 1)
     pieces.push_back({"dispatch_gather", LayerCollective{.kind = CollectiveKind::AllGather,
-                                                         .size = routing.expert_tensor * copies,
+                                                         .size = routing.expert_tensor * rows,
                                                          .group = LayerGroup::ExpertTensor}});
   if (routing.local_experts > 1 && routing.expert * routing.expert_tensor > 1)
     pieces.push_back({"sort_rows", elementwise_kernels(2 * routing.rows * routing.row, 1)});
@@ -113,19 +116,20 @@ std::vector<Piece> dispatch(const Routing& routing) {
 // The way back; the sum over a token's copies reads them and writes the token.
 std::vector<Piece> combine(const Routing& routing) {
   std::vector<Piece> pieces;
-  const Bytes copies(routing.sent * routing.row);
+  const Bytes rows(routing.sent * routing.row);
   if (routing.local_experts > 1 && routing.expert * routing.expert_tensor > 1)
     pieces.push_back({"sort_rows", elementwise_kernels(2 * routing.rows * routing.row, 1)});
   if (routing.expert_tensor > 1)
     pieces.push_back({"combine_sum", LayerCollective{.kind = CollectiveKind::ReduceScatter,
-                                                     .size = routing.expert_tensor * copies,
+                                                     .size = routing.expert_tensor * rows,
                                                      .group = LayerGroup::ExpertTensor}});
   if (routing.expert > 1)
     pieces.push_back({"combine", LayerCollective{.kind = CollectiveKind::AllToAll,
-                                                 .size = copies,
-                                                 .group = LayerGroup::Expert}});
+                                                 .size = rows,
+                                                 .group = LayerGroup::Expert,
+                                                 .copies = routing.copies}});
   pieces.push_back(
-      {"unpermute", elementwise_kernels(copies.value + routing.tokens * routing.row, 2)});
+      {"unpermute", elementwise_kernels(rows.value + routing.tokens * routing.row, 2)});
   return pieces;
 }
 

@@ -44,7 +44,8 @@ TransformerSlice::TransformerSlice(const Slice& slice, std::int64_t sequence_len
       expert(slice.expert),
       expert_tensor(slice.expert_tensor),
       context(slice.context),
-      context_parallel(slice.context_parallel) {}
+      context_parallel(slice.context_parallel),
+      expert_dispatch(slice.expert_dispatch) {}
 
 Bytes TransformerSlice::whole_hidden() const {
   return Bytes(element * double(tokens) * double(hidden));

@@ -43,6 +43,7 @@ struct TransformerSlice {
   const Software* software;
   int expert, expert_tensor, context;
   ContextParallel context_parallel;
+  TokenDispatch expert_dispatch;
 
   Bytes whole_hidden() const;  // M: the buffer of every tensor-parallel collective of a block
   Bytes local_hidden() const;  // M, or M / t under sequence parallelism

@@ -46,6 +46,7 @@ struct Parallelism {
   // All-to-alls between tokens and experts run beside the compute of another micro-batch
   // (lower.hpp).
   bool overlap_experts = false;
+  TokenDispatch expert_dispatch = TokenDispatch::Direct;
   // Every tensor has collectives of its own, over lists with a piece for each rank
   // (flat_copies.hpp).
   bool tensor_lists = false;
@@ -189,7 +190,8 @@ struct Job {
             parallel.ranks_of_expert(),
             parallel.context,
             parallel.context_parallel,
-            batch.attended_length};
+            batch.attended_length,
+            parallel.expert_dispatch};
   }
 };
 

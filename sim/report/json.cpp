@@ -168,6 +168,7 @@ Json inputs_json(const Job& job) {
                                                       : Json(nullptr)},
             {"expert", parallel.expert},
             {"expert_tensor", parallel.ranks_of_expert()},
+            {"expert_dispatch", name_text(kTokenDispatchNames, parallel.expert_dispatch)},
             {"overlap_experts", parallel.overlap_experts},
             {"virtual_stages", parallel.virtual_stages},
             {"sequence_parallel", parallel.sequence_parallel},

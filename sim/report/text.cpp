@@ -98,6 +98,7 @@ std::string title(const Report& report, const Job& job) {
   if (job.model.has_experts())
     parts.push_back(fmt::format("expert {} x expert tensor {}, balanced routing", parallel.expert,
                                 parallel.ranks_of_expert()));
+  if (parallel.expert_dispatch == TokenDispatch::TwoLevel) parts.push_back("two-level dispatch");
   if (parallel.overlap_experts) parts.push_back("exchanges beside another micro-batch");
   if (parallel.sequence_parallel) parts.push_back("sequence parallel");
   if (parallel.zero_stage > 0)
