@@ -12,7 +12,8 @@ namespace windtunnel {
 
 // Lengths of samples that fill `sequence` tokens, of which a token attends to `attended` on
 // average: the sum of the squares of the lengths is attended x sequence (one less where the parity
-// forbids it). As many as there can be are of `attended` tokens. Empty: there are none such.
+// forbids it). All are of `attended` tokens where these divide the sequence, else all but the last
+// few. Empty: there are none such.
 std::vector<std::int64_t> packed_lengths(std::int64_t sequence, std::int64_t attended);
 
 // Of each of the `tokens` of a sequence that this rank has (context_parallel.hpp), its place in its
