@@ -37,6 +37,34 @@ constexpr Kind kKinds[] = {{CollectiveKind::AllReduce, CollectivePurpose::Plain}
                            {CollectiveKind::AllGather, CollectivePurpose::Weights},
                            {CollectiveKind::Broadcast, CollectivePurpose::Plain}};
 
+constexpr Kind kAllToAll = {CollectiveKind::AllToAll, CollectivePurpose::Plain};
+
+// Calls `visit` with the group, kind and size of every collective of the jobs' plans.
+template <class Visit>
+void for_collectives(const std::vector<Job>& jobs, const Visit& visit) {
+  for (const Job& job : jobs) {
+    const Plan plan = build_plan(job);
+    for (const Program& program : plan.programs)
+      for (const Op& op : program.ops)
+        if (op.kind == OpKind::Collective) visit(op.group.kind, op.collective, op.bytes);
+    for (const Block& block : plan.blocks)
+      for (const BlockPiece& piece : block)
+        if (const auto* collective = std::get_if<LayerCollective>(&piece.piece.what))
+          visit(group_kind(collective->group), collective->kind, collective->size);
+  }
+}
+
+// All-to-alls, of which only some jobs have any, where one of these has.
+std::vector<Kind> kinds_of(const std::vector<Job>& jobs) {
+  std::vector<Kind> kinds(std::begin(kKinds), std::end(kKinds));
+  bool has_all_to_all = false;
+  for_collectives(jobs, [&](GroupKind, CollectiveKind kind, Bytes) {
+    has_all_to_all |= kind == CollectiveKind::AllToAll;
+  });
+  if (has_all_to_all) kinds.push_back(kAllToAll);
+  return kinds;
+}
+
 // 1 KiB ... 64 MiB: from latency to bandwidth, over the knees of caches and of Gloo's segments.
 std::set<std::int64_t> grid_of_sizes() {
   std::set<std::int64_t> sizes;
@@ -54,20 +82,10 @@ std::vector<int> group_sizes(int world) {
 // Sizes of the jobs' own collectives of one kind, in whole fp32 numbers.
 std::set<std::int64_t> sizes_of(const std::vector<Job>& jobs, const Kind& wanted) {
   std::set<std::int64_t> sizes = grid_of_sizes();
-  const auto add = [&](GroupKind group, CollectiveKind kind, Bytes size) {
+  for_collectives(jobs, [&](GroupKind group, CollectiveKind kind, Bytes size) {
     if (kind == wanted.kind && collective_purpose(group, kind) == wanted.purpose && size.value >= 4)
       sizes.insert(std::int64_t(size.value));
-  };
-  for (const Job& job : jobs) {
-    const Plan plan = build_plan(job);
-    for (const Program& program : plan.programs)
-      for (const Op& op : program.ops)
-        if (op.kind == OpKind::Collective) add(op.group.kind, op.collective, op.bytes);
-    for (const Block& block : plan.blocks)
-      for (const BlockPiece& piece : block)
-        if (const auto* collective = std::get_if<LayerCollective>(&piece.piece.what))
-          add(group_kind(collective->group), collective->kind, collective->size);
-  }
+  });
   return sizes;
 }
 
@@ -88,7 +106,7 @@ class Call {
         kind_(kind),
         part_(at::zeros({std::max<std::int64_t>(1, bytes / 4 / group.size())})),
         whole_(at::zeros({part_.numel() * group.size()})),
-        kept_(at::zeros_like(kind.purpose == CollectivePurpose::Weights ? whole_ : part_)) {}
+        kept_(at::zeros_like(keeps_whole(kind) ? whole_ : part_)) {}
 
   void run() {
     const at::NoGradGuard no_gradients;
@@ -109,12 +127,19 @@ class Call {
         group_.all_gather(whole_, part_);
         if (!plain) kept_.copy_(whole_);
         return;
+      case CollectiveKind::AllToAll:
+        group_.all_to_all(kept_.chunk(group_.size()), whole_.chunk(group_.size()));
+        return;
       default:
         group_.broadcast(whole_, 0);
     }
   }
 
  private:
+  static bool keeps_whole(const Kind& kind) {
+    return kind.purpose == CollectivePurpose::Weights || kind.kind == CollectiveKind::AllToAll;
+  }
+
   Group& group_;
   Kind kind_;
   at::Tensor part_, whole_, kept_;
@@ -224,8 +249,8 @@ double cpu_seconds_per_byte(Group& group) {
 
 }  // namespace
 
-double communication_tasks(const std::vector<Job>&, int world) {
-  return world < 2 ? 0 : double(std::size(kKinds) * group_sizes(world).size() + 2);
+double communication_tasks(const std::vector<Job>& jobs, int world) {
+  return world < 2 ? 0 : double(kinds_of(jobs).size() * group_sizes(world).size() + 2);
 }
 
 CommunicationTimes measure_communication(const std::vector<Job>& jobs, Rendezvous& rendezvous,
@@ -244,7 +269,7 @@ CommunicationTimes measure_communication(const std::vector<Job>& jobs, Rendezvou
     std::unique_ptr<Group> group;
     if (place.rank < ranks)
       group = rendezvous.group(fmt::format("calibrate {}", ranks), first(ranks), at::kCPU);
-    for (const Kind& kind : kKinds) {
+    for (const Kind& kind : kinds_of(jobs)) {
       const std::string what =
           fmt::format("{} ({}) of {} ranks", name_of(kCollectiveKindNames, kind.kind),
                       name_of(kCollectivePurposeNames, kind.purpose), ranks);

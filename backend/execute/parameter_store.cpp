@@ -28,8 +28,10 @@ struct Entry {
   }
 };
 
+// Of frozen tensors: no gradients, no optimizer state.
 struct Bucket {
   std::vector<Entry> entries;
+  bool frozen = false;
   int ranks = 1;  // that have the same tensors and average their gradients
   int shards = 1, shard_index = 0;
   std::int64_t numel = 0;      // a multiple of the shards
@@ -59,7 +61,7 @@ struct ParameterStore::State {
   bool norm_of_world;  // the gradient norm is summed over all ranks, copies included
   at::ScalarType gradient_type;
   bool tied_copy = false;  // this rank's head has its own copy of the embedding's words
-  std::vector<Bucket> buckets;
+  std::vector<Bucket> buckets, frozen;
   std::map<int, int> bucket_of_op;                         // GradientReduction ops
   std::map<void*, std::pair<int, const Entry*>> place_of;  // by parameter
   at::Tensor norm_square;
@@ -89,6 +91,8 @@ struct ParameterStore::State {
   }
   void make_buckets(const RankLayers& layers);
   void add_bucket(std::vector<Entry> entries);
+  void add_frozen(const std::vector<Entry>& entries);
+  std::vector<Bucket*> all_buckets();
   void set_copies(Bucket& bucket) const;
   void pack(Bucket& bucket) const;
   void point_parameters(const Bucket& bucket) const;
@@ -156,9 +160,13 @@ void ParameterStore::State::make_buckets(const RankLayers& layers) {
       std::vector<Entry> entries;
       std::size_t next = 0;  // the first that is in no bucket
     };
-    Ready shared, experts;
+    Ready shared, experts, untrained;
     for (Entry& entry : ready_order(job, layers, stage, grid.tensor > 1))
-      (entry.expert ? experts : shared).entries.push_back(std::move(entry));
+      (tensor_of(entry).frozen ? untrained
+       : entry.expert          ? experts
+                               : shared)
+          .entries.push_back(std::move(entry));
+    add_frozen(untrained.entries);
     const std::size_t first = buckets.size();
     std::size_t reductions = 0;  // seen
     for (int i = 0; i < int(program.ops.size()); ++i) {
@@ -192,8 +200,17 @@ void ParameterStore::State::make_buckets(const RankLayers& layers) {
       place_of[entry.parameter.unsafeGetTensorImpl()] = {int(i), &entry};
 }
 
+// ZeRO-3 shards them a layer at a time, as it gathers them; otherwise every rank has all of them.
+void ParameterStore::State::add_frozen(const std::vector<Entry>& entries) {
+  std::map<int, std::vector<Entry>> of_layer;
+  for (const Entry& entry : entries) of_layer[entry.layer].push_back(entry);
+  for (auto& [layer, of_bucket] : of_layer) add_bucket(std::move(of_bucket));
+}
+
 void ParameterStore::State::add_bucket(std::vector<Entry> entries) {
-  Bucket& bucket = buckets.emplace_back();
+  const bool is_frozen = tensor_of(entries.front()).frozen;
+  Bucket& bucket = (is_frozen ? frozen : buckets).emplace_back();
+  bucket.frozen = is_frozen;
   bucket.entries = std::move(entries);
   for (Entry& entry : bucket.entries) {
     entry.offset = bucket.numel;
@@ -208,7 +225,8 @@ void ParameterStore::State::add_bucket(std::vector<Entry> entries) {
 void ParameterStore::State::set_copies(Bucket& bucket) const {
   const bool expert = bucket.entries.front().expert;
   bucket.ranks = expert ? grid.expert_data() : grid.data;
-  bucket.shards = zero == 0 ? 1 : expert ? bucket.ranks : grid.shard_ranks;
+  const bool is_whole = zero == 0 || (bucket.frozen && zero < 3);
+  bucket.shards = is_whole ? 1 : expert ? bucket.ranks : grid.shard_ranks;
   const int place = expert ? (at.tensor + grid.tensor * at.data) / grid.expert_ranks() : at.data;
   bucket.shard_index = place % bucket.shards;
 }
@@ -228,12 +246,20 @@ void ParameterStore::State::pack(Bucket& bucket) const {
     for (const Entry& entry : bucket.entries)
       at::Tensor(entry.parameter).set_data(at::empty({0}, options));
   }
+  if (bucket.frozen) return;
   bucket.shard_gradients = at::zeros({part}, options.dtype(gradient_type));
   if (bucket.shards == 1) bucket.gradients = bucket.shard_gradients;
   const at::TensorOptions fp32 = options.dtype(at::kFloat);
   bucket.master = options.dtype() == at::kFloat ? bucket.shard : bucket.shard.to(at::kFloat);
   if (job.optimizer != OptimizerKind::None) bucket.moment = at::zeros({part}, fp32);
   if (job.optimizer == OptimizerKind::Adam) bucket.variance = at::zeros({part}, fp32);
+}
+
+std::vector<Bucket*> ParameterStore::State::all_buckets() {
+  std::vector<Bucket*> all;
+  for (std::vector<Bucket>* some : {&buckets, &frozen})
+    for (Bucket& bucket : *some) all.push_back(&bucket);
+  return all;
 }
 
 void ParameterStore::State::point_parameters(const Bucket& bucket) const {
@@ -270,14 +296,16 @@ at::Tensor ParameterStore::State::of_planned_size(int op, const at::Tensor& valu
   return message;
 }
 
-// Gradients of tensors that sequence parallelism lets every tensor-parallel rank see only a part
-// of: all replicated ones but those of the embedding, which comes before the first split.
+// Gradients of which every tensor-parallel rank sees only a part: under sequence parallelism those
+// of all replicated tensors but the embedding's, which comes before the first split; without it
+// those of tensors that are applied to each head.
 template <class Visit>
 void ParameterStore::State::for_replicated(const Visit& visit) {
   for (Bucket& bucket : buckets)
     for (const Segment& segment : segments(bucket)) {
       const LayerKind kind = job.model.layers[std::size_t(segment.entry->layer)].kind;
-      if (segment.entry->replicated && kind != LayerKind::Embedding)
+      const bool is_part = job.parallel.sequence_parallel || tensor_of(*segment.entry).of_heads;
+      if (segment.entry->replicated && is_part && kind != LayerKind::Embedding)
         visit(bucket.shard_gradients.narrow(0, segment.begin, segment.length));
     }
 }
@@ -344,12 +372,13 @@ void ParameterStore::gather(int op, Group& group) {
   const Op& gather = state.program.ops[std::size_t(op)];
   std::vector<Bucket*> gathered;
   std::vector<at::Tensor> parts;
-  for (Bucket& bucket : state.buckets) {
-    const Entry& entry = bucket.entries.front();
+  for (Bucket* bucket : state.all_buckets()) {
+    const Entry& entry = bucket->entries.front();
     if (entry.layer < gather.first_layer || entry.layer >= gather.end_layer) continue;
     if (entry.expert != (gather.group == GroupKind::ExpertData)) continue;
-    gathered.push_back(&bucket);
-    parts.push_back(bucket.shard);
+    if (bucket->frozen && state.zero < 3) continue;
+    gathered.push_back(bucket);
+    parts.push_back(bucket->shard);
   }
   const at::Tensor part = parts.size() == 1 ? parts.front().contiguous() : at::cat(parts);
   const at::Tensor whole = at::empty({part.numel() * group.size()}, part.options());
@@ -371,13 +400,13 @@ void ParameterStore::gather(int op, Group& group) {
 }
 
 void ParameterStore::release(int first_layer, int end_layer) {
-  for (Bucket& bucket : state_->buckets) {
-    const int layer = bucket.entries.front().layer;
+  for (Bucket* bucket : state_->all_buckets()) {
+    const int layer = bucket->entries.front().layer;
     if (layer < first_layer || layer >= end_layer) continue;
-    state_->device.uses(bucket.values);
-    bucket.values = at::Tensor();
-    for (const Entry& entry : bucket.entries)
-      at::Tensor(entry.parameter).set_data(at::empty({0}, bucket.shard.options()));
+    state_->device.uses(bucket->values);
+    bucket->values = at::Tensor();
+    for (const Entry& entry : bucket->entries)
+      at::Tensor(entry.parameter).set_data(at::empty({0}, bucket->shard.options()));
   }
 }
 
@@ -470,13 +499,13 @@ void ParameterStore::update() {
 
 at::Tensor ParameterStore::value(int layer, int tensor, Group* shard_group) const {
   const at::NoGradGuard no_gradients;
-  for (const Bucket& bucket : state_->buckets)
-    for (const Entry& entry : bucket.entries) {
+  for (const Bucket* bucket : state_->all_buckets())
+    for (const Entry& entry : bucket->entries) {
       if (entry.layer != layer || entry.tensor != tensor) continue;
-      at::Tensor whole = bucket.values;
+      at::Tensor whole = bucket->values;
       if (!whole.defined()) {
-        whole = at::empty({bucket.numel}, bucket.shard.options());
-        shard_group->all_gather(whole, bucket.shard);
+        whole = at::empty({bucket->numel}, bucket->shard.options());
+        shard_group->all_gather(whole, bucket->shard);
       }
       return whole.narrow(0, entry.offset, entry.numel()).view(entry.sizes).to(at::kFloat).clone();
     }

@@ -8,6 +8,7 @@
 
 #include "backend/execute/device.hpp"
 #include "backend/model/data.hpp"
+#include "backend/model/packed_samples.hpp"
 #include "base/check.hpp"
 
 namespace windtunnel {
@@ -76,6 +77,9 @@ class LayeredWork : public RealWork {
     context_.context_parallel = job.parallel.context_parallel;
     context_.sequence_parallel = job.parallel.sequence_parallel;
     context_.attention = job.attention;
+    if (job.batch.attended_length > 0)
+      context_.samples = packed_lengths(job.batch.sequence, job.batch.attended_length);
+    context_.part_of_step = 1.0 / double(job.micro_batches());
     // Another thread has another CUDA stream, whose work nothing orders with this one's.
     if (context_.device.is_cpu()) context_.beside = run_beside;
     int first = 0;
@@ -307,6 +311,7 @@ class LayeredWork : public RealWork {
     std::vector<at::Tensor> parameters = layers_.at(layer)->parameters();
     if (is_last(layer) && layer > 0 && job_.model.tied_embeddings() && layers_.contains(0))
       parameters.push_back(layers_.at(0)->parameters().front());
+    std::erase_if(parameters, [](const at::Tensor& tensor) { return !tensor.requires_grad(); });
     inputs.insert(inputs.end(), parameters.begin(), parameters.end());
     if (inputs.empty()) return {};
     const std::vector<at::Tensor> gradients =
@@ -365,8 +370,33 @@ std::shared_ptr<RealWork> make_real_work(const Job& job, const Plan& plan, int r
   return std::make_shared<LayeredWork>(job, plan, rank, device, groups, settings);
 }
 
+namespace {
+
+// Why samples cannot share sequences as the job says, or empty.
+std::string samples_complaint(const Job& job) {
+  const int attended = job.batch.attended_length, sequence = job.batch.sequence;
+  if (attended == 0) return "";
+  if (attended > sequence)
+    return "an attended_length above the sequence is simulated only: micro-batches of samples that "
+           "differ in length would differ in size, which a plan's do not";
+  if (job.model.family->name == "bert")
+    return "attended_length is simulated only for BERT: its next sentence is of one sample a "
+           "sequence";
+  if (job.parallel.context > 1 && job.parallel.context_parallel != ContextParallel::Ulysses)
+    return "samples that share a sequence (attended_length) are shared by ranks with "
+           "context_parallel: ulysses alone";
+  if (packed_lengths(sequence, attended).empty())
+    return fmt::format("no samples fill {} tokens so that one attends to {} (attended_length)",
+                       sequence, attended);
+  return "";
+}
+
+}  // namespace
+
 std::string run_complaint(const Job& job) {
   if (std::string complaint = model_complaint(job); !complaint.empty()) return complaint;
+  if (std::string complaint = samples_complaint(job); !complaint.empty()) return complaint;
+  if (job.software->operators != nullptr) return "the backend has no operators of other software";
   if (is_of_operands(job.precision.compute) || job.precision.compute == DType::Tf32)
     return fmt::format("the backend computes in fp32, bf16 or fp16, not in {}",
                        name_of(kDTypeNames, job.precision.compute));

@@ -13,26 +13,6 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
 
-// Source: Vaswani et al.'s base as Su et al. 2021, arXiv:2104.09864, use it; Llama 2.
-constexpr double kRotaryBase = 10000;
-
-// x [s, b, g, q, d], or [s, b, g, d], of tokens at `positions` [s]: turns each pair (x_i, x_{i +
-// d/2}) by the angle position * base^(-2 i / d).
-at::Tensor rotated(const at::Tensor& x, const at::Tensor& positions) {
-  const std::int64_t tokens = x.size(0), half = x.size(-1) / 2;
-  const at::TensorOptions wide = x.options().dtype(at::kFloat);
-  const at::Tensor frequencies =
-      at::pow(kRotaryBase, at::arange(half, wide) * (-1.0 / double(half)));
-  std::vector<std::int64_t> shape(std::size_t(x.dim()), 1);
-  shape.front() = tokens;
-  shape.back() = half;
-  const at::Tensor angles = at::outer(positions, frequencies).view(shape);
-  const at::Tensor cosine = angles.cos().to(x.scalar_type());
-  const at::Tensor sine = angles.sin().to(x.scalar_type());
-  const at::Tensor first = x.narrow(-1, 0, half), second = x.narrow(-1, half, half);
-  return at::cat({first * cosine - second * sine, second * cosine + first * sine}, -1);
-}
-
 // Slope of head i of n: 2^(-8 (i + 1) / n); for an n that is no power of two, those of the power
 // below, then every second one of the power above. Source: Press et al. 2021, appendix and code.
 double alibi_slope(std::int64_t head, std::int64_t heads) {
@@ -76,32 +56,35 @@ double scale_of(const at::Tensor& q) {
   return 1 / std::sqrt(double(q.size(-1)));
 }
 
-// q [s, b, g, q, d], k and v [s, b, g, d]; returns [s, b, g q d].
 at::Tensor unfused_core(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                         const AttentionOptions& options) {
   const std::int64_t s = q.size(0), b = q.size(1), g = q.size(2), n = q.size(3), d = q.size(4);
   const at::Tensor queries = q.permute({1, 2, 3, 0, 4}).reshape({b * g, n * s, d});
   const at::Tensor keys = k.permute({1, 2, 3, 0}).reshape({b * g, d, s});
-  const at::Tensor values = v.permute({1, 2, 0, 3}).reshape({b * g, s, d});
+  const at::Tensor values = v.permute({1, 2, 0, 3}).reshape({b * g, s, v.size(3)});
   const at::Tensor bias = score_bias(q, options);
   const at::Tensor scores = bias.defined() ? at::baddbmm(bias, queries, keys, 1, scale_of(q))
                                            : at::bmm(queries * scale_of(q), keys);
   const at::Tensor output = at::bmm(at::softmax(scores, -1), values);
-  return output.view({b, g, n, s, d}).permute({3, 0, 1, 2, 4}).reshape({s, b, g * n * d});
+  return output.view({b, g, n, s, -1}).permute({3, 0, 1, 2, 4}).reshape({s, b, -1});
 }
 
 at::Tensor fused_core(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                       const AttentionOptions& options) {
   const std::int64_t s = q.size(0), b = q.size(1), g = q.size(2), n = q.size(3), d = q.size(4);
   const auto of_all_heads = [&](const at::Tensor& x) {
-    return x.permute({1, 2, 0, 3}).unsqueeze(2).expand({b, g, n, s, d}).reshape({b, g * n, s, d});
+    const std::int64_t size = x.size(3);
+    return x.permute({1, 2, 0, 3})
+        .unsqueeze(2)
+        .expand({b, g, n, s, size})
+        .reshape({b, g * n, s, size});
   };
   const at::Tensor bias =
       options.alibi ? score_bias(q, options).view({b, g * n, s, s}) : at::Tensor();
   const at::Tensor output =
       fused_attention(q.permute({1, 2, 3, 0, 4}).reshape({b, g * n, s, d}), of_all_heads(k),
                       of_all_heads(v), bias, options.causal && !options.alibi);
-  return output.permute({2, 0, 1, 3}).reshape({s, b, g * n * d});
+  return output.permute({2, 0, 1, 3}).reshape({s, b, -1});
 }
 
 // Unfused attention that keeps its inputs alone.
@@ -134,62 +117,64 @@ class RecomputedCore : public Function<RecomputedCore> {
   }
 };
 
-struct Heads {
-  at::Tensor q, k, v;  // [s, b, g, q, d] and [s, b, g, d]
-};
-
-// Of qkv [s, b, g (q + 2) d], for tokens at `positions` [s].
-Heads heads_of(const at::Tensor& qkv, std::int64_t kv_heads, std::int64_t head_size,
-               const AttentionOptions& options, const at::Tensor& positions) {
-  const std::int64_t queries = qkv.size(2) / (kv_heads * head_size) - 2;
-  const at::Tensor all = qkv.view({qkv.size(0), qkv.size(1), kv_heads, queries + 2, head_size});
-  const at::Tensor q = all.narrow(3, 0, queries), k = all.select(3, queries);
-  const at::Tensor v = all.select(3, queries + 1);
-  if (!options.rotary) return {q, k, v};
-  return {rotated(q, positions), rotated(k, positions), v};
-}
-
-at::Tensor positions_of(std::int64_t tokens, const at::Tensor& qkv) {
-  return at::arange(tokens, qkv.options().dtype(at::kFloat));
-}
-
-// With all tokens of these heads on this rank.
-at::Tensor attention_to_own(const at::Tensor& qkv, std::int64_t kv_heads, std::int64_t head_size,
-                            const AttentionOptions& options, const LayerContext& context) {
-  const auto [q, k, v] =
-      heads_of(qkv, kv_heads, head_size, options, positions_of(qkv.size(0), qkv));
+at::Tensor core(const Heads& heads, const AttentionOptions& options, const LayerContext& context) {
+  const auto& [q, k, v] = heads;
   if (is_fused(context.attention) && kHasFusedAttention) return fused_core(q, k, v, options);
   if (context.selective_recompute && context.attention == AttentionKernel::Unfused)
     return RecomputedCore::apply(q, k, v, options);
   return unfused_core(q, k, v, options);
 }
 
+// With all tokens of these heads on this rank: sample by sample, so that no score is computed
+// between samples.
+at::Tensor attention_to_own(const Heads& heads, const AttentionOptions& options,
+                            const LayerContext& context) {
+  if (context.samples.empty()) return core(heads, options, context);
+  std::vector<at::Tensor> outputs;
+  std::int64_t first = 0;
+  for (const std::int64_t length : context.samples) {
+    const auto of_sample = [&](const at::Tensor& x) { return x.narrow(0, first, length); };
+    outputs.push_back(
+        core({of_sample(heads.q), of_sample(heads.k), of_sample(heads.v)}, options, context));
+    first += length;
+  }
+  return at::cat(outputs);
+}
+
 // With this rank's tokens of all heads.
-at::Tensor attention_to_blocks(const at::Tensor& qkv, std::int64_t kv_heads, std::int64_t head_size,
-                               const AttentionOptions& options, LayerContext& context) {
-  SIM_CHECK(options.causal, "context parallelism shares a causal square");
-  const at::Tensor positions = positions_of(qkv.size(0) * context.context_size(), qkv);
-  const auto [q, k, v] =
-      heads_of(qkv, kv_heads, head_size, options, own_tokens(positions, context));
+at::Tensor attention_to_blocks(const Heads& heads, const AttentionOptions& options,
+                               LayerContext& context) {
+  SIM_CHECK(options.causal && context.samples.empty(),
+            "context parallelism shares one causal square");
   const at::Tensor slopes =
-      options.alibi ? alibi_slopes(kv_heads, q.size(3), options).to(q.device()) : at::Tensor();
-  return block_attention(q, k, v, slopes, context);
+      options.alibi ? alibi_slopes(heads.q.size(2), heads.q.size(3), options).to(heads.q.device())
+                    : at::Tensor();
+  return block_attention(heads.q, heads.k, heads.v, slopes, context);
+}
+
+// Ulysses: of this rank's tokens of all heads, all tokens of this rank's heads. One exchange moves
+// queries, keys and values, those of a key-value head side by side.
+Heads own_heads(const Heads& heads, LayerContext& context) {
+  const auto& [q, k, v] = heads;
+  const std::int64_t ranks = context.context_size(), groups = q.size(2) / ranks;
+  const std::int64_t queries = q.size(3) * q.size(4), d = k.size(3);
+  const at::Tensor joined = at::cat({q.flatten(3), k, v}, 3);
+  const at::Tensor own = tokens_to_heads(joined.flatten(2), context)
+                             .view({q.size(0) * ranks, q.size(1), groups, joined.size(3)});
+  return {own.narrow(3, 0, queries).view({own.size(0), own.size(1), groups, q.size(3), d}),
+          own.narrow(3, queries, d), own.narrow(3, queries + d, v.size(3))};
 }
 
 }  // namespace
 
-at::Tensor attention(const at::Tensor& qkv, std::int64_t kv_heads, std::int64_t head_size,
-                     const AttentionOptions& options, LayerContext& context) {
+at::Tensor attention(const Heads& heads, const AttentionOptions& options, LayerContext& context) {
   const int ranks = context.context_size();
-  if (ranks == 1) return attention_to_own(qkv, kv_heads, head_size, options, context);
+  if (ranks == 1) return attention_to_own(heads, options, context);
   if (context.context_parallel != ContextParallel::Ulysses)
-    return attention_to_blocks(qkv, kv_heads, head_size, options, context);
-  const std::int64_t queries = qkv.size(2) / head_size - 2 * kv_heads;
+    return attention_to_blocks(heads, options, context);
   AttentionOptions of_rank = options;
-  of_rank.first_head += context.context_rank() * queries / ranks;
-  const at::Tensor own_heads = tokens_to_heads(qkv, context);
-  return heads_to_tokens(attention_to_own(own_heads, kv_heads / ranks, head_size, of_rank, context),
-                         context);
+  of_rank.first_head += context.context_rank() * heads.q.size(2) * heads.q.size(3) / ranks;
+  return heads_to_tokens(attention_to_own(own_heads(heads, context), of_rank, context), context);
 }
 
 }  // namespace windtunnel

@@ -10,7 +10,8 @@
 
 namespace windtunnel {
 
-// q [s/c, b, g, q, d], k and v [s/c, b, g, d], of this rank's tokens; returns [s/c, b, g q d].
+// q [s/c, b, g, q, d], k [s/c, b, g, d], v [s/c, b, g, v], of this rank's tokens; returns
+// [s/c, b, g q v].
 // `slopes` [g, q] of ALiBi's biases, or undefined.
 at::Tensor block_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                            const at::Tensor& slopes, LayerContext& context);

@@ -70,12 +70,37 @@ class GroupedLinear : public Function<GroupedLinear> {
   }
 };
 
+// The logits as they are; the bias that chose by them gets its expert's part of the copies, less an
+// even part, times `part`: those of this call's copies in the step's.
+class Balanced : public Function<Balanced> {
+ public:
+  static at::Tensor forward(AutogradContext* state, const at::Tensor& logits,
+                            const at::Tensor& bias, const at::Tensor& chosen, double part) {
+    state->save_for_backward({bias, chosen});
+    state->saved_data["part"] = part;
+    return logits.view_as(logits);
+  }
+
+  static variable_list backward(AutogradContext* state, const variable_list& gradients) {
+    const variable_list saved = state->get_saved_variables();
+    const at::Tensor &bias = saved[0], &chosen = saved[1];
+    const double experts = double(bias.numel());
+    const at::Tensor got = at::bincount(chosen.reshape({-1}), {}, bias.numel()).to(at::kFloat);
+    const at::Tensor excess = got.div(double(chosen.numel())).sub(1 / experts);
+    return {gradients[0],
+            excess.mul(state->saved_data["part"].toDouble()).to(bias.scalar_type()),
+            {},
+            {}};
+  }
+};
+
 }  // namespace
 
 MixtureOfExperts::MixtureOfExperts(ParameterDraws& draws, std::int64_t hidden,
                                    const ExpertShape& shape, LayerContext& context)
     : shape_(shape), context_(context) {
   router_ = draws.normal({shape.experts, hidden});
+  if (shape.router_bias) bias_ = draws.constant(shape.experts, 0);
   experts_in_ = draws.experts({shape.experts, 2, shape.ffn, hidden}, 2);
   experts_out_ = draws.experts({shape.experts, hidden, shape.ffn}, 2);
   if (shape.shared_ffn == 0) return;
@@ -84,15 +109,25 @@ MixtureOfExperts::MixtureOfExperts(ParameterDraws& draws, std::int64_t hidden,
 }
 
 std::vector<at::Tensor> MixtureOfExperts::parameters() const {
-  if (shape_.shared_ffn == 0) return {router_, experts_in_, experts_out_};
-  return {router_, experts_in_, experts_out_, shared_in_, shared_out_};
+  std::vector<at::Tensor> list = {router_};
+  if (bias_.defined()) list.push_back(bias_);
+  list.insert(list.end(), {experts_in_, experts_out_});
+  if (shape_.shared_ffn > 0) list.insert(list.end(), {shared_in_, shared_out_});
+  return list;
+}
+
+// Under sequence parallelism the tensor-parallel ranks have other tokens of the micro-batch.
+double MixtureOfExperts::part_of_step() const {
+  return context_.part_of_step / (splits_sequence(context_) ? context_.tensor_size() : 1);
 }
 
 at::Tensor MixtureOfExperts::operator()(const at::Tensor& x) const {
   const at::Tensor tokens = x.reshape({-1, x.size(-1)});
-  const at::Tensor logits = linear(tokens, router_, {}, context_).to(at::kFloat);
-  const auto [largest, chosen] = logits.topk(shape_.per_token, 1);
-  const at::Tensor weights = largest.softmax(1).to(x.scalar_type());  // [n, k]
+  at::Tensor logits = linear(tokens, router_, {}, context_).to(at::kFloat);
+  const at::Tensor shifted = bias_.defined() ? logits.detach() + bias_.detach() : logits.detach();
+  const at::Tensor chosen = std::get<1>(shifted.topk(shape_.per_token, 1));  // [n, k]
+  if (bias_.defined()) logits = Balanced::apply(logits, bias_, chosen, part_of_step());
+  const at::Tensor weights = logits.gather(1, chosen).softmax(1).to(x.scalar_type());
 
   const ExpertDispatch dispatch(chosen, weights, shape_, context_);
   const Counts& rows = dispatch.rows_of_expert();

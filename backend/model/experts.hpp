@@ -1,7 +1,13 @@
 // A mixture of experts in place of the MLP: sim/model/moe.hpp. A linear router, softmax over the k
 // largest logits in fp32 (Mixtral; Qwen3's and Megatron-LM's default is the same), gated experts
 // without biases, and a shared one beside them. No loss that balances the experts.
-// Source: Jiang et al. 2024, arXiv:2401.04088, section 2.1.
+//
+// With `router_bias` a number for each expert shifts the choice, but no weight. Its gradient is not
+// of the loss: it is the part of the step's copies that the expert got, less its even part 1/E, so
+// that the optimizer takes from whoever got more. Such parts are averaged over ranks as gradients
+// are; DeepSeek-V3's sign of the load would need their sum first.
+// Sources: Jiang et al. 2024, arXiv:2401.04088, section 2.1; Wang et al. 2024, arXiv:2408.15664
+// (its update rule with the load's error in place of the error's sign).
 #pragma once
 
 #include <vector>
@@ -24,9 +30,11 @@ class MixtureOfExperts {
   at::Tensor operator()(const at::Tensor& x) const;
 
  private:
+  double part_of_step() const;
+
   ExpertShape shape_;
   LayerContext& context_;
-  at::Tensor router_;                  // [E, h]
+  at::Tensor router_, bias_;           // [E, h], [E]; bias undefined: none shifts the choice
   at::Tensor experts_in_;              // of this rank's experts [E/ep, 2 f/et, h]: gate over up
   at::Tensor experts_out_;             // [E/ep, h, f/et]
   at::Tensor shared_in_, shared_out_;  // undefined: there is none

@@ -20,6 +20,8 @@ struct LayerArguments {
 
   const Parameters& parameters() const { return job.model.parameters; }
   LayerKind kind() const { return job.model.layers[std::size_t(layer)].kind; }
+  // Whether all its tensors are, but adapters.
+  bool frozen() const { return job.model.layers[std::size_t(layer)].tensors.front().frozen; }
 };
 
 struct FamilyModules {

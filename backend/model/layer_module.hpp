@@ -34,6 +34,9 @@ struct LayerContext {
   ContextParallel context_parallel = ContextParallel::Ring;
   AttentionKernel attention = AttentionKernel::Unfused;
   bool selective_recompute = false;
+  // Lengths of the samples that share a sequence (packed_samples.hpp); empty: one has it all.
+  std::vector<std::int64_t> samples;
+  double part_of_step = 1;  // a micro-batch's tokens in all that a data-parallel rank has in a step
   // Where a backward pass puts the weight gradients of linears and convolutions off to; null:
   // computes them at once.
   std::vector<DeferredGradient>* deferred = nullptr;
@@ -63,8 +66,8 @@ struct MicroBatch {
 class LayerModule {
  public:
   virtual ~LayerModule() = default;
-  // Leaves that require gradients, in the order of Layer::tensors (split ones: this rank's part). A
-  // tied head that was given the embedding's words does not list them.
+  // Leaves that require gradients unless they are frozen, in the order of Layer::tensors (split
+  // ones: this rank's part). A tied head that was given the embedding's words does not list them.
   const std::vector<at::Tensor>& parameters() const { return parameters_; }
   // The first layer takes `batch.input` and ignores `input`. The last one returns the mean loss of
   // the micro-batch's tokens that this rank has, a scalar in fp32. Others map [s, b, h] to [s, b,
@@ -72,7 +75,8 @@ class LayerModule {
   // parallelism: sequence first, so that they are contiguous), or images to images. Under sequence
   // parallelism the gradients of unsplit tensors are this rank's share of a sum over the tensor
   // group (the plan's ReplicatedReduction), but for the first layer's, which are whole, and those
-  // of routed experts, which are of the tokens that came from all ranks of their groups.
+  // of routed experts, which are of the tokens that came from all ranks of their groups. Those of
+  // tensors `of_heads` are such shares without it too.
   virtual at::Tensor forward(const at::Tensor& input, const MicroBatch& batch) = 0;
 
  protected:

@@ -22,7 +22,7 @@ at::Tensor ParameterDraws::leaf(const at::Tensor& full, Split split) const {
   // A copy of the part alone, so that the full tensor's memory goes.
   return at::empty(part.sizes(), part.options().dtype(context_.type).device(context_.device))
       .copy_(part)
-      .set_requires_grad(true);
+      .set_requires_grad(!frozen_);
 }
 
 at::Tensor ParameterDraws::normal(const std::vector<std::int64_t>& shape, Split split,

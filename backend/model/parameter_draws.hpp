@@ -19,10 +19,13 @@ enum class Split { None = -1, First = 0, Second = 1 };
 
 class ParameterDraws {
  public:
-  ParameterDraws(const LayerContext& context, std::uint64_t seed, int layer)
-      : context_(context), seed_(seed), layer_(layer) {}
+  ParameterDraws(const LayerContext& context, std::uint64_t seed, int layer, bool frozen = false)
+      : context_(context), seed_(seed), layer_(layer), frozen_(frozen) {}
 
-  // Leaves on the context's device in its type that require gradients.
+  // What is drawn from now on is trained.
+  void begin_trained() { frozen_ = false; }
+
+  // Leaves on the context's device in its type; they require gradients unless frozen.
   at::Tensor normal(const std::vector<std::int64_t>& shape, Split split = Split::None,
                     double deviation = kWeightDeviation);
   at::Tensor constant(std::int64_t size, double value, Split split = Split::None);
@@ -40,6 +43,7 @@ class ParameterDraws {
   const LayerContext& context_;
   std::uint64_t seed_;
   int layer_, tensor_ = 0;
+  bool frozen_;
 };
 
 }  // namespace windtunnel

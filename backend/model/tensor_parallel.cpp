@@ -49,7 +49,7 @@ class Linear : public Function<Linear> {
     const at::Tensor bias = maybe_bias.value_or(at::Tensor());
     state->saved_data["context"] = context_handle;
     state->saved_data["splits"] = splits;  // the input is shared by the group
-    state->save_for_backward({x, weight, bias});
+    state->save_for_backward({weight.requires_grad() ? x : at::Tensor(), weight, bias});
     LayerContext& context = context_of(state);
     const bool gathers = splits && splits_sequence(context);
     return at::linear(gathers ? gathered(x, context) : x, weight, bias);
@@ -61,8 +61,11 @@ class Linear : public Function<Linear> {
     const at::Tensor &x = saved[0], &weight = saved[1], &bias = saved[2];
     const at::Tensor output = gradients[0].contiguous();
     const bool splits = state->saved_data["splits"].toBool();
-    const bool gathers = splits && splits_sequence(context);
     const bool has_input_gradient = state->needs_input_grad(0);
+    if (!weight.requires_grad())
+      return {
+          frozen_gradient(output, weight, splits && has_input_gradient, context), {}, {}, {}, {}};
+    const bool gathers = splits && splits_sequence(context);
 
     at::Tensor input_gradient, whole_x = x, gradient, of_bias;
     const auto compute_input_gradient = [&] {
@@ -94,6 +97,13 @@ class Linear : public Function<Linear> {
   }
 
  private:
+  static at::Tensor frozen_gradient(const at::Tensor& output, const at::Tensor& weight, bool sums,
+                                    LayerContext& context) {
+    at::Tensor gradient = at::matmul(output, weight);
+    if (sums) communicate(context, start_sum(gradient, context));
+    return gradient;
+  }
+
   // Replaces the gradient of a shared input by its sum over ranks, or this rank's tokens of it.
   static std::function<void()> start_sum(at::Tensor& gradient, LayerContext& context) {
     const at::Tensor whole = gradient;
@@ -117,6 +127,28 @@ class Linear : public Function<Linear> {
                                    dy.reset();
                                    return gradient;
                                  }});
+  }
+};
+
+class SharedByRanks : public Function<SharedByRanks> {
+ public:
+  static at::Tensor forward(AutogradContext* state, const at::Tensor& x,
+                            std::int64_t context_handle) {
+    state->saved_data["context"] = context_handle;
+    LayerContext& context = context_of(state);
+    return splits_sequence(context) ? gathered(x, context) : x.view_as(x);
+  }
+
+  static variable_list backward(AutogradContext* state, const variable_list& gradients) {
+    LayerContext& context = context_of(state);
+    const at::Tensor whole = gradients[0].clone(at::MemoryFormat::Contiguous);
+    if (!splits_sequence(context)) {
+      communicate(context, [&] { context.tensor->all_reduce(whole); });
+      return {whole, {}};
+    }
+    const at::Tensor part = empty_part(whole, context);
+    communicate(context, [&] { context.tensor->reduce_scatter(part, whole); });
+    return {part, {}};
   }
 };
 
@@ -227,6 +259,10 @@ at::Tensor row_parallel_linear(const at::Tensor& x, const at::Tensor& weight,
   if (context.tensor_size() == 1) return linear(x, weight, bias, context);
   const at::Tensor sum = sum_over_ranks(linear(x, weight, {}, context), context);
   return bias.defined() ? sum + bias : sum;
+}
+
+at::Tensor shared_by_ranks(const at::Tensor& x, LayerContext& context) {
+  return context.tensor_size() == 1 ? x : SharedByRanks::apply(x, handle_of(context));
 }
 
 at::Tensor sum_over_ranks(const at::Tensor& x, LayerContext& context) {

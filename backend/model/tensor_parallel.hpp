@@ -14,7 +14,9 @@ namespace windtunnel {
 bool splits_sequence(const LayerContext& context);
 
 // y = x weight^T + bias; x [..., in], weight [out, in], bias [out] or undefined. Where
-// `context.deferred` is set in the backward pass, the gradients of weight and bias go there.
+// `context.deferred` is set in the backward pass, the gradients of weight and bias go there. A
+// weight that requires no gradient is frozen, its bias too: nothing is kept, gathered or computed
+// for them.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                   LayerContext& context);
 
@@ -28,6 +30,11 @@ at::Tensor column_parallel_linear(const at::Tensor& x, const at::Tensor& weight,
 // tokens under sequence parallelism; the bias is added after the sum.
 at::Tensor row_parallel_linear(const at::Tensor& x, const at::Tensor& weight,
                                const at::Tensor& bias, LayerContext& context);
+
+// x [s, b, h], which every rank computes with in its own way: as it is, or gathered from the ranks'
+// s/t tokens under sequence parallelism. Backward: the sum of the ranks' gradients, or this rank's
+// tokens of it.
+at::Tensor shared_by_ranks(const at::Tensor& x, LayerContext& context);
 
 // The sum of every rank's x [s, b, h], or this rank's s/t tokens of it under sequence parallelism.
 // Backward: the gradient as it is, or gathered. Uses up `x`.

@@ -3,9 +3,11 @@
 #include <optional>
 
 #include "backend/model/attention.hpp"
-#include "backend/model/context_parallel.hpp"
 #include "backend/model/experts.hpp"
+#include "backend/model/head_projection.hpp"
 #include "backend/model/operations.hpp"
+#include "backend/model/packed_samples.hpp"
+#include "backend/model/split_linear.hpp"
 #include "backend/model/tensor_parallel.hpp"
 #include "model/families.hpp"
 
@@ -17,11 +19,9 @@ class TransformerBlock : public LayerModule {
   TransformerBlock(const LayerArguments& arguments, const BlockOptions& options)
       : context_(arguments.context), shape_(options.shape) {
     const int ranks = context_.tensor_size();
-    kv_heads_ = shape_.kv_heads / ranks;
-    attention_ = {shape_.causal, shape_.rotary, options.alibi, shape_.heads,
+    attention_ = {shape_.causal, options.alibi, shape_.heads,
                   context_.tensor_rank() * shape_.heads / ranks};
-    const std::int64_t width = shape_.heads * shape_.head_size;
-    ParameterDraws draws(context_, arguments.seed, arguments.layer);
+    ParameterDraws draws(context_, arguments.seed, arguments.layer, shape_.is_frozen());
     const auto norm = [&] {
       return drawn_norm(draws, shape_.hidden, options.epsilon, shape_.biased);
     };
@@ -29,23 +29,24 @@ class TransformerBlock : public LayerModule {
       return shape_.biased ? draws.constant(size, 0, split) : at::Tensor();
     };
     if (!shape_.post_norm) attention_norm_ = norm();
-    qkv_ =
-        draws.normal({width + 2 * shape_.kv_heads * shape_.head_size, shape_.hidden}, Split::First);
-    qkv_bias_ = bias(width + 2 * shape_.kv_heads * shape_.head_size, Split::First);
-    projection_ = draws.normal({shape_.hidden, width}, Split::Second);
-    projection_bias_ = bias(shape_.hidden, Split::None);
+    heads_ = (shape_.latent.kv_rank > 0 ? make_latent_projection : make_joined_projection)(
+        draws, shape_, options.epsilon, context_);
+    const std::int64_t width = shape_.heads * shape_.value_size();
+    projection_.weight = draws.normal({shape_.hidden, width}, Split::Second);
+    projection_.bias = bias(shape_.hidden, Split::None);
     (shape_.post_norm ? attention_norm_ : mlp_norm_) = norm();
     if (shape_.moe.experts > 0) {
       experts_.emplace(draws, shape_.hidden, shape_.moe, context_);
     } else {
-      const int stacks = shape_.is_gated() ? 2 : 1;  // gate over up
-      mlp_in_ = draws.stacked(stacks, shape_.ffn, shape_.hidden);
-      mlp_in_bias_ = bias(stacks * shape_.ffn, Split::First);
-      mlp_out_ = draws.normal({shape_.hidden, shape_.ffn}, Split::Second);
-      mlp_out_bias_ = bias(shape_.hidden, Split::None);
+      mlp_in_.weight = draws.stacked(mlp_stacks(), shape_.ffn, shape_.hidden);
+      mlp_in_.bias = bias(mlp_stacks() * shape_.ffn, Split::First);
+      mlp_out_.weight = draws.normal({shape_.hidden, shape_.ffn}, Split::Second);
+      mlp_out_.bias = bias(shape_.hidden, Split::None);
     }
     if (shape_.post_norm) mlp_norm_ = norm();
     list_parameters();
+    draws.begin_trained();
+    adapt(draws);
   }
 
   at::Tensor forward(const at::Tensor& input, const MicroBatch&) override {
@@ -58,24 +59,39 @@ class TransformerBlock : public LayerModule {
   }
 
  private:
+  std::int64_t mlp_stacks() const { return shape_.is_gated() ? 2 : 1; }  // gate over up
+
+  void list(const std::vector<at::Tensor>& tensors) {
+    for (const at::Tensor& tensor : tensors)
+      if (tensor.defined()) parameters_.push_back(tensor);
+  }
+
   void list_parameters() {
-    const auto list = [&](const std::vector<at::Tensor>& tensors) {
-      for (const at::Tensor& tensor : tensors)
-        if (tensor.defined()) parameters_.push_back(tensor);
-    };
     if (!shape_.post_norm) list({attention_norm_.weight, attention_norm_.bias});
-    list({qkv_, qkv_bias_, projection_, projection_bias_});
+    list(heads_->parameters());
+    list({projection_.weight, projection_.bias});
     const Norm& middle = shape_.post_norm ? attention_norm_ : mlp_norm_;
     list({middle.weight, middle.bias});
     if (experts_) list(experts_->parameters());
-    list({mlp_in_, mlp_in_bias_, mlp_out_, mlp_out_bias_});
+    list({mlp_in_.weight, mlp_in_.bias, mlp_out_.weight, mlp_out_.bias});
     if (shape_.post_norm) list({mlp_norm_.weight, mlp_norm_.bias});
   }
 
+  void adapt(ParameterDraws& draws) {
+    const AdapterShape& adapters = shape_.adapters;
+    const auto beside = [&](bool is_there, SplitLinear& linear, std::int64_t in, std::int64_t out) {
+      if (!is_there) return;
+      list(linear.adapter.emplace(draws, adapters.rank, in, out, linear.split, context_)
+               .parameters());
+    };
+    list(heads_->adapt(draws));
+    beside(adapters.projection, projection_, shape_.heads * shape_.head_size, shape_.hidden);
+    beside(adapters.mlp_in, mlp_in_, shape_.hidden, mlp_stacks() * shape_.ffn);
+    beside(adapters.mlp_out, mlp_out_, shape_.ffn, shape_.hidden);
+  }
+
   at::Tensor attended(const at::Tensor& x) {
-    const at::Tensor qkv = column_parallel_linear(x, qkv_, qkv_bias_, context_);
-    return row_parallel_linear(attention(qkv, kv_heads_, shape_.head_size, attention_, context_),
-                               projection_, projection_bias_, context_);
+    return projection_(attention((*heads_)(x), attention_, context_), context_);
   }
 
   at::Tensor activated(const at::Tensor& x) const {
@@ -92,19 +108,18 @@ class TransformerBlock : public LayerModule {
 
   at::Tensor mlp(const at::Tensor& x) {
     if (experts_) return (*experts_)(x);
-    const at::Tensor inner = column_parallel_linear(x, mlp_in_, mlp_in_bias_, context_);
-    return row_parallel_linear(activated(inner), mlp_out_, mlp_out_bias_, context_);
+    return mlp_out_(activated(mlp_in_(x, context_)), context_);
   }
 
   LayerContext& context_;
   BlockShape shape_;
   AttentionOptions attention_;
-  std::int64_t kv_heads_;
   Norm attention_norm_, mlp_norm_;
-  at::Tensor qkv_, qkv_bias_, projection_, projection_bias_;
+  std::unique_ptr<HeadProjection> heads_;
+  SplitLinear projection_{LinearSplit::Rows};
   std::optional<MixtureOfExperts>
       experts_;  // in place of the MLP, whose tensors are undefined then
-  at::Tensor mlp_in_, mlp_in_bias_, mlp_out_, mlp_out_bias_;
+  SplitLinear mlp_in_{LinearSplit::Columns}, mlp_out_{LinearSplit::Rows};
 };
 
 class TokenEmbedding : public LayerModule {
@@ -112,7 +127,7 @@ class TokenEmbedding : public LayerModule {
   TokenEmbedding(const LayerArguments& arguments, const TokenEmbeddingOptions& options)
       : context_(arguments.context) {
     const std::int64_t hidden = arguments.parameters().count("hidden");
-    ParameterDraws draws(context_, arguments.seed, arguments.layer);
+    ParameterDraws draws(context_, arguments.seed, arguments.layer, arguments.frozen());
     words_ = draws.normal({arguments.parameters().count("vocab"), hidden}, Split::First);
     parameters_ = {words_};
     if (options.positions > 0)
@@ -128,8 +143,8 @@ class TokenEmbedding : public LayerModule {
     const at::Tensor ids = batch.input.t();
     at::Tensor x = split_embedding(ids, words_, context_);
     if (positions_.defined()) {
-      const at::Tensor of_sample = positions_.narrow(0, 0, ids.size(0) * context_.context_size());
-      x = x + entering_once(own_tokens(of_sample, context_).unsqueeze(1), context_);
+      const at::Tensor own = at::embedding(positions_, own_positions(ids.size(0), context_));
+      x = x + entering_once(own.unsqueeze(1), context_);
     }
     if (types_.defined()) x = x + entering_once(types_.select(0, 0), context_);
     x = sum_over_ranks(x, context_);
@@ -149,7 +164,7 @@ class LanguageHead : public LayerModule {
   LanguageHead(const LayerArguments& arguments, double epsilon, bool biased, bool tied)
       : context_(arguments.context) {
     const std::int64_t hidden = arguments.parameters().count("hidden");
-    ParameterDraws draws(context_, arguments.seed, arguments.layer);
+    ParameterDraws draws(context_, arguments.seed, arguments.layer, arguments.frozen());
     norm_ = drawn_norm(draws, hidden, epsilon, biased);
     words_ = tied ? drawn_words(arguments)
                   : draws.normal({arguments.parameters().count("vocab"), hidden}, Split::First);
@@ -177,25 +192,11 @@ std::vector<std::int64_t> hidden_shape(const Job& job, std::int64_t sequence) {
   return {sequence / ranks, job.batch.micro, job.model.parameters.count("hidden")};
 }
 
-at::Tensor Norm::operator()(const at::Tensor& x) const {
-  return bias.defined() ? layer_norm(x, weight, bias, epsilon) : rms_norm(x, weight, epsilon);
-}
-
-Norm drawn_norm(ParameterDraws& draws, std::int64_t hidden, double epsilon, bool biased) {
-  Norm norm = {draws.constant(hidden, 1), {}, epsilon};
-  if (biased) norm.bias = draws.constant(hidden, 0);
-  return norm;
-}
-
 BlockShape block_sizes(const Parameters& parameters) {
-  const auto given = [&](std::string_view name, std::int64_t otherwise) {
-    return parameters.has(name) ? count_or(parameters, name, otherwise) : otherwise;
-  };
   BlockShape shape;
   shape.hidden = parameters.count("hidden");
-  shape.heads = parameters.count("heads");
-  shape.kv_heads = given("kv_heads", shape.heads);
-  shape.head_size = given("head_size", shape.hidden / shape.heads);
+  shape.heads = shape.kv_heads = parameters.count("heads");
+  shape.head_size = shape.hidden / shape.heads;
   shape.ffn = count_or(parameters, "ffn", 4 * shape.hidden);
   return shape;
 }
@@ -212,7 +213,7 @@ std::unique_ptr<LayerModule> make_token_embedding(const LayerArguments& argument
 
 at::Tensor drawn_words(const LayerArguments& arguments) {
   if (arguments.tied_words.defined()) return arguments.tied_words;
-  ParameterDraws embedding(arguments.context, arguments.seed, 0);
+  ParameterDraws embedding(arguments.context, arguments.seed, 0, arguments.frozen());
   return embedding.normal(
       {arguments.parameters().count("vocab"), arguments.parameters().count("hidden")},
       Split::First);

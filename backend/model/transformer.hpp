@@ -10,7 +10,7 @@
 #include <memory>
 
 #include "backend/model/families.hpp"
-#include "backend/model/parameter_draws.hpp"
+#include "backend/model/norm.hpp"
 #include "model/transformer.hpp"
 
 namespace windtunnel {
@@ -19,20 +19,12 @@ namespace windtunnel {
 // parallelism.
 std::vector<std::int64_t> hidden_shape(const Job& job, std::int64_t sequence);
 
-// LayerNorm, or RMSNorm when there is no bias.
-struct Norm {
-  at::Tensor weight, bias;
-  double epsilon = 0;
-  at::Tensor operator()(const at::Tensor& x) const;
-};
-Norm drawn_norm(ParameterDraws& draws, std::int64_t hidden, double epsilon, bool biased = true);
-
 struct BlockOptions {
   BlockShape shape;
   double epsilon = 1e-5;
   bool alibi = false;
 };
-// Sizes of the family's parameters; the family sets the flags.
+// Of blocks with as many keys as queries: sizes of the family's parameters, no flags.
 BlockShape block_sizes(const Parameters& parameters);
 std::unique_ptr<LayerModule> make_block(const LayerArguments& arguments,
                                         const BlockOptions& options);

@@ -20,13 +20,24 @@ Operation narrow_norm(const TransformerSlice& slice, std::string_view name, std:
 
 // Rotary positions of the queries' part in place and of the one key that all heads share; each
 // head's key is put together of its own part and that one: read and written. Backward likewise.
+// Every tensor rank needs the shared key of all tokens, and has its heads' part of its gradient.
 Operation positions(const TransformerSlice& slice, const BlockShape& shape) {
   const double tokens = double(slice.tokens), heads = double(shape.heads) / slice.tensor;
   const double rotated = heads * double(shape.latent.rope) + double(shape.latent.rope);
   Work work = elementwise(
       Bytes(slice.element * tokens * (2 * rotated + 2 * heads * double(shape.head_size))));
   work.kernels = 3;
-  return elementwise_operation("rotary", work, work, Bytes(0));
+  Operation op = elementwise_operation("rotary", work, work, Bytes(0));
+  if (slice.tensor == 1) return op;
+  const Bytes keys(slice.element * tokens * double(shape.latent.rope));
+  const CollectiveKind sum =
+      slice.splits_sequence ? CollectiveKind::ReduceScatter : CollectiveKind::AllReduce;
+  if (slice.splits_sequence)
+    op.forward.insert(op.forward.begin(),
+                      collective("gather_shared_key", CollectiveKind::AllGather, keys));
+  op.backward.push_back(collective("sum_shared_key", sum, keys));
+  op.backward_input = op.backward;
+  return op;
 }
 
 }  // namespace

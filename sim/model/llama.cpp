@@ -67,7 +67,9 @@ bool has_experts(const Parameters& parameters, int block) {
   return (block + 1) % interval == 0;
 }
 
-BlockShape block_shape(const Parameters& parameters, int block) {
+}  // namespace
+
+BlockShape llama_block_shape(const Parameters& parameters, int block) {
   BlockShape shape;
   shape.hidden = parameters.count("hidden");
   shape.heads = parameters.count("heads");
@@ -98,6 +100,8 @@ BlockShape block_shape(const Parameters& parameters, int block) {
                .router_bias = parameters.flag("router_bias")};
   return shape;
 }
+
+namespace {
 
 std::string limits_of_experts(const Parameters& parameters) {
   const std::int64_t experts = parameters.count("experts");
@@ -173,7 +177,7 @@ std::vector<Layer> layers(const Parameters& parameters) {
   std::vector<Layer> list = {{"embedding", LayerKind::Embedding, {words}}};
   for (int i = 0; i < parameters.count("layers"); ++i)
     list.push_back({"block " + std::to_string(i), LayerKind::Block,
-                    transformer_block_tensors(block_shape(parameters, i))});
+                    transformer_block_tensors(llama_block_shape(parameters, i))});
   list.push_back({"head", LayerKind::Head, {norm, head}});
   return list;
 }
@@ -186,7 +190,7 @@ LayerWork work(const Model& model, int layer, const Slice& slice) {
       return token_embedding(
           here, {.vocab = parameters.count("vocab"), .frozen = parameters.count("lora_rank") > 0});
     case LayerKind::Block:
-      return transformer_block(here, block_shape(parameters, layer - 1), slice.recompute);
+      return transformer_block(here, llama_block_shape(parameters, layer - 1), slice.recompute);
     case LayerKind::Head:
       return language_head(here, parameters.count("vocab"), parameters.count("lora_rank") > 0);
   }
@@ -196,7 +200,7 @@ LayerWork work(const Model& model, int layer, const Slice& slice) {
 std::string slice_limits(const Model& model, const Slice& slice) {
   const Parameters& parameters = model.parameters;
   for (int block = 0; block < parameters.count("layers"); ++block) {
-    const BlockShape shape = block_shape(parameters, block);
+    const BlockShape shape = llama_block_shape(parameters, block);
     std::string why = block_slice_limits(shape, slice.sequence, slice);
     if (!why.empty()) return why;
   }

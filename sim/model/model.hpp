@@ -65,6 +65,8 @@ struct Tensor {
   // the ranks of expert x expert tensor parallelism and not by t. 0: no such tensor.
   int experts = 0, experts_per_token = 0;
   bool frozen = false;  // has no gradient and no optimizer state
+  // Not split, but applied to each head: a rank of t has the gradient that its own heads give.
+  bool of_heads = false;
 
   std::int64_t numel_per_rank(int tensor, int expert_ranks) const;
 };

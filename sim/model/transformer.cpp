@@ -311,7 +311,7 @@ std::vector<Tensor> transformer_block_tensors(const BlockShape& shape) {
     add("qkv", qkv * shape.hidden, qkv, true, true);
     if (shape.qk_norm)
       for (const char* name : {"query_norm.weight", "key_norm.weight"})
-        tensors.push_back({name, shape.head_size, false});
+        tensors.push_back({.name = name, .numel = shape.head_size, .of_heads = true});
   }
   add("projection", shape.hidden * shape.heads * shape.value_size(), shape.hidden, true, false);
   norm(shape.post_norm ? "attention_norm" : "mlp_norm");
@@ -368,6 +368,9 @@ std::string block_slice_limits(const BlockShape& shape, std::int64_t sequence, c
       shape.moe.experts > 0 ? expert_slice_limits(shape.moe, slice)
                             : split_limit("features of the MLP", shape.ffn, slice.tensor),
       split_limit("ranks of the adapters (lora_rank)", shape.adapters.rank, slice.tensor),
+      shape.adapters.rank > 0
+          ? split_limit("features of an adapter's output", shape.hidden, slice.tensor)
+          : std::string(),
       context_slice_limits(shape, sequence, slice),
       slice.sequence_parallel ? split_limit("tokens of a sequence (sequence parallelism)",
                                             sequence / slice.context, slice.tensor)

@@ -155,6 +155,8 @@ Operation with_operators(const TransformerSlice& slice, BlockPart part, double e
 LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& shape,
                             Recompute recompute);
 std::vector<Tensor> transformer_block_tensors(const BlockShape& shape);
+// Of the `block`-th block, counted from 0, of a model of the family llama (llama.cpp).
+BlockShape llama_block_shape(const Parameters& parameters, int block);
 
 // Why `value` cannot be split over the ranks, or empty. `what` names it.
 std::string split_limit(std::string_view what, long long value, int tensor);

@@ -58,6 +58,7 @@ namespace {
 std::string shared_text(const Slice& slice) {
   std::string text;
   if (slice.context > 1) text += fmt::format(", context {}", slice.context);
+  if (slice.attended_length > 0) text += fmt::format(", attended length {}", slice.attended_length);
   if (slice.expert > 1) text += fmt::format(", expert {}", slice.expert);
   if (slice.expert_tensor != slice.tensor)
     text += fmt::format(", expert tensor {}", slice.expert_tensor);

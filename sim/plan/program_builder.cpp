@@ -64,7 +64,9 @@ Program ProgramBuilder::build() {
     before = add_compute(part, gather, wait);
     add_reductions(part, before);
     wait = waits ? last_communication_ : -1;
-    if (next && !ahead) next_gather = add_gather(*next, {wait >= 0 ? wait : before});
+    // The wait is for reductions of earlier parts alone where all of this one is frozen.
+    if (next && !ahead)
+      next_gather = add_gather(*next, wait >= 0 ? std::vector{before, wait} : std::vector{before});
     gather = next_gather;
     if (part.closes) add_send(part, before);
   }
@@ -302,15 +304,21 @@ void ProgramBuilder::add_reduction(LayerRange layers, const GradientBucket& buck
 
 // With sequence parallelism each tensor rank has seen other tokens in the layers between the
 // splits, so tensors that are not divided (norms, biases after a row-parallel GEMM) sum their
-// gradients. The embedding is before the first split. Source: Megatron-LM, finalize_model_grads.
+// gradients; norms of queries and keys do without it too, as each rank has other heads. The
+// embedding is before the first split. Source: Megatron-LM, finalize_model_grads
+// (_allreduce_layernorm_grads).
 void ProgramBuilder::add_replicated_reduction() {
-  if (!job_.parallel.sequence_parallel || grid_.tensor == 1) return;
+  if (grid_.tensor == 1) return;
+  const auto is_summed = [&](const Tensor& tensor) {
+    return !tensor.split && !tensor.frozen && tensor.experts == 0 &&
+           (job_.parallel.sequence_parallel || tensor.of_heads);
+  };
   std::int64_t numel = 0;
   for (int layer = 0; layer < int(job_.model.layers.size()); ++layer) {
     if (!own_.owns(layer) || job_.model.layers[std::size_t(layer)].kind == LayerKind::Embedding)
       continue;
     for (const Tensor& tensor : own_.tensors_of(layer))
-      if (!tensor.split && !tensor.frozen && tensor.experts == 0) numel += tensor.numel;
+      if (is_summed(tensor)) numel += tensor.numel;
   }
   if (numel == 0) return;
   Op op{.kind = OpKind::Collective,

@@ -3,6 +3,7 @@
 
 #include <ATen/Parallel.h>
 
+#include "backend/calibrate/communication_times.hpp"
 #include "backend/calibrate/layer_times.hpp"
 #include "backend/calibrate/stand_in_group.hpp"
 #include "jobs.hpp"
@@ -128,4 +129,22 @@ TEST_CASE("layers of jobs that differ stand beside one another, alike ones once"
   check_passes(larger, times, {true, true, false, false});
   REQUIRE(times.optimizers.size() == 1);
   CHECK(times.optimizers[0].update.points.size() == 1);
+}
+
+// Seven kinds of collectives in groups of 2 and 4 ranks, messages, and compute beside them.
+TEST_CASE("all-to-alls are measured for jobs that have some") {
+  Job whole = job_of(model_of("llama", {{"layers", {1}},
+                                        {"hidden", {16}},
+                                        {"heads", {4}},
+                                        {"ffn", {24}},
+                                        {"vocab", {32}},
+                                        {"experts", {4}},
+                                        {"experts_per_token", {2}}}),
+                     {.data = 4});
+  whole.batch.sequence = 8;
+  Job spread = whole;
+  spread.parallel.expert = 2;
+  CHECK(communication_tasks({whole}, 4) == 7 * 2 + 2);
+  CHECK(communication_tasks({whole, spread}, 4) == 8 * 2 + 2);
+  CHECK(communication_tasks({spread}, 1) == 0);
 }

@@ -59,6 +59,24 @@ const std::string kMixtral = job_text(
     "experts_per_token: 2, expert_ffn: 24, shared_expert_ffn: 16, dense_layers: 1",
     kSequences);
 
+const std::string kQkNorm = job_text(
+    "family: llama, layers: 4, hidden: 32, heads: 8, kv_heads: 4, ffn: 64, vocab: 64, "
+    "qk_norm: true",
+    kSequences);
+const std::string kLora = job_text(
+    "family: llama, layers: 4, hidden: 32, heads: 8, kv_heads: 4, ffn: 64, vocab: 64, "
+    "lora_rank: 4, lora_qkv: true, lora_projection: true, lora_mlp_in: true, lora_mlp_out: true",
+    kSequences);
+const std::string kLatent = job_text(
+    "family: llama, layers: 4, hidden: 32, heads: 8, head_size: 6, rope_size: 2, value_size: 3, "
+    "kv_rank: 10, query_rank: 12, ffn: 64, vocab: 64",
+    kSequences);
+const std::string kDeepSeek = job_text(
+    "family: llama, layers: 4, hidden: 32, heads: 8, head_size: 6, rope_size: 2, value_size: 3, "
+    "kv_rank: 10, ffn: 64, vocab: 64, experts: 4, experts_per_token: 2, expert_ffn: 24, "
+    "shared_expert_ffn: 16, router_bias: true, dense_layers: 1",
+    kSequences);
+
 // Micro-batches of two, since batch norm uses their statistics; 18 images, so that passes over them
 // end within steps.
 const std::string kImages = "global: 8, micro: 2";
@@ -155,6 +173,38 @@ const std::vector<Case> kStrategies = {
     {"ZB-H1 x data 2", {"gpus=4", "parallel={data: 2, pipeline: 2}", "schedule=zb-h1"}},
 };
 
+// Of blocks that only some models have: each dimension, and what crosses with it.
+const std::vector<Case> kLayouts = {
+    {"recompute full", {"gpus=1", "recompute=full"}},
+    {"data 2, small buckets", {"gpus=2", "parallel={data: 2}", "data_parallel={bucket: 8 kB}"}},
+    {"ZeRO-1", {"gpus=4", "parallel={data: 4, zero_stage: 1}"}},
+    {"ZeRO-3", {"gpus=4", "parallel={data: 4, zero_stage: 3}"}},
+    {"ZeRO-3, hybrid", {"gpus=4", "parallel={data: 4, zero_stage: 3, shard: 2}"}},
+    {"1F1B x data 2", {"gpus=4", "parallel={data: 2, pipeline: 2}", "schedule=1f1b"}},
+    {"ZB-H1", {"gpus=2", "parallel={pipeline: 2}", "schedule=zb-h1"}},
+    {"the embedding on a stage of its own",
+     {"gpus=2", "parallel={pipeline: 2, layers_per_stage: [1, 5]}", "schedule=gpipe"}},
+    {"ZeRO-3 x pipeline 2",
+     {"gpus=4", "parallel={data: 2, pipeline: 2, zero_stage: 3}", "schedule=1f1b"}},
+    {"tensor 2, sequence parallel", {"gpus=2", "parallel={tensor: 2, sequence_parallel: true}"}},
+    {"tensor 4, sequence parallel, recompute full",
+     {"gpus=4", "parallel={tensor: 4, sequence_parallel: true}", "recompute=full"}},
+    {"tensor 2 x pipeline 2, sequence parallel, ZB-H1",
+     {"gpus=4", "parallel={tensor: 2, pipeline: 2, sequence_parallel: true}", "schedule=zb-h1"}},
+    {"ZeRO-1 x tensor 2, sequence parallel",
+     {"gpus=4", "parallel={data: 2, tensor: 2, sequence_parallel: true, zero_stage: 1}"}},
+    {"ZeRO-3 x tensor 2, sequence parallel",
+     {"gpus=4", "parallel={data: 2, tensor: 2, sequence_parallel: true, zero_stage: 3}"}},
+};
+// Of the same blocks without sequence parallelism, which experts need.
+const std::vector<Case> kWholeSequences = {
+    {"tensor 2", {"gpus=2", "parallel={tensor: 2}"}},
+    {"tensor 4", {"gpus=4", "parallel={tensor: 4}"}},
+    {"tensor 2 x data 2, ZeRO-2", {"gpus=4", "parallel={data: 2, tensor: 2, zero_stage: 2}"}},
+    {"tensor 2 x pipeline 2, ZB-H1",
+     {"gpus=4", "parallel={tensor: 2, pipeline: 2}", "schedule=zb-h1"}},
+};
+
 // Of samples that ranks share, KIND saying how: their 16 tokens are 4 chunks of 4, or 8 of 2.
 const std::vector<Case> kSharedSamples = {
     {"context 2", {"gpus=2", "parallel={context: 2, KIND}"}},
@@ -184,9 +234,10 @@ const std::vector<Case> kSharedSamples = {
       "schedule=1f1b"}},
 };
 
-void check_shared_samples(const std::string& yaml, const std::vector<Case>& cases) {
+void check_shared_samples(const std::string& yaml, const std::vector<Case>& cases,
+                          const std::vector<std::string>& common = {}) {
   const std::string kind = GENERATE("ring", "all_gather", "ulysses");
-  const std::vector<std::string> flash = {"attention=flash"};
+  const std::vector<std::string> flash = joined({"attention=flash"}, common);
   const Learned one = ThreadedJob(yaml, joined({"gpus=1"}, flash)).learned(kSteps);
   for (Case strategy : cases) {
     std::string& parallel = strategy.overrides[1];
@@ -243,23 +294,22 @@ const std::vector<Case> kExperts = {
       "schedule=1f1b"}},
 };
 
-void check_experts(const std::vector<std::string>& common) {
-  const Learned one = ThreadedJob(kMixtral, joined({"gpus=1"}, common)).learned(kSteps);
-  for (const Case& strategy : kExperts) {
-    DYNAMIC_SECTION(strategy.name) {
-      require_same(ThreadedJob(kMixtral, joined(strategy.overrides, common)).learned(kSteps), one);
-    }
-  }
-}
-
-void check_all(const std::string& yaml, const std::vector<std::string>& common) {
+void check(const std::string& yaml, const std::vector<Case>& cases,
+           const std::vector<std::string>& common) {
   const Learned one = ThreadedJob(yaml, joined({"gpus=1"}, common)).learned(kSteps);
-  for (const Case& strategy : kStrategies) {
+  for (const Case& strategy : cases) {
     DYNAMIC_SECTION(strategy.name) {
       require_same(ThreadedJob(yaml, joined(strategy.overrides, common)).learned(kSteps), one);
     }
   }
 }
+
+void check_all(const std::string& yaml, const std::vector<std::string>& common) {
+  check(yaml, kStrategies, common);
+}
+
+// Adam moves every tensor far enough in three steps that a wrong one shows.
+const std::vector<std::string> kAdam = {"optimizer=adam"};
 
 }  // namespace
 
@@ -284,7 +334,7 @@ TEST_CASE("shared samples keep their positions, learned or as biases", "[correct
 }
 
 TEST_CASE("experts learn the same wherever they are", "[correctness]") {
-  check_experts({"attention=flash"});
+  check(kMixtral, kExperts, {"attention=flash"});
 }
 
 // A capacity is of the tokens that a rank has at once: of a micro-batch, while no other rank shares
@@ -307,6 +357,64 @@ TEST_CASE("experts of a capacity learn the same wherever they are", "[correctnes
       require_same(ThreadedJob(capped, strategy.overrides).learned(kSteps), one);
     }
   }
+}
+
+TEST_CASE("norms of queries and keys learn the same in every layout", "[correctness]") {
+  check(kQkNorm, kLayouts, kAdam);
+  check(kQkNorm, kWholeSequences, kAdam);
+}
+
+TEST_CASE("adapters learn the same in every layout", "[correctness]") {
+  check(kLora, kLayouts, kAdam);
+  check(kLora, kWholeSequences, kAdam);
+}
+
+TEST_CASE("only adapters learn", "[correctness]") {
+  ThreadedJob zero(kLora, joined({"gpus=2", "parallel={data: 2, zero_stage: 3}"}, kAdam));
+  ThreadedJob tensor(kLora, joined({"gpus=2", "parallel={tensor: 2}"}, kAdam));
+  for (ThreadedJob* job : {&zero, &tensor}) {
+    const Learned before = job->learned(0), after = job->learned(kSteps);
+    for (const auto& [name, sums] : before.tensors) {
+      INFO(name);
+      const bool is_adapter = name.find(".adapter_") != std::string::npos;
+      CHECK((after.tensors.at(name).squares != sums.squares) == is_adapter);
+    }
+  }
+}
+
+TEST_CASE("latent attention learns the same in every layout", "[correctness]") {
+  check(kLatent, kLayouts, kAdam);
+  check(kLatent, kWholeSequences, kAdam);
+}
+
+TEST_CASE("latent attention and adapters of shared samples learn what one process learns",
+          "[correctness]") {
+  check_shared_samples(
+      GENERATE(kLatent, kLora, kQkNorm),
+      {{"context 2", {"gpus=2", "parallel={context: 2, KIND}"}},
+       {"context 2 x tensor 2, sequence parallel",
+        {"gpus=4", "parallel={context: 2, tensor: 2, sequence_parallel: true, KIND}"}}},
+      kAdam);
+}
+
+TEST_CASE("a bias of the router learns the same in every layout", "[correctness]") {
+  check(kDeepSeek, kLayouts, kAdam);
+  check(kDeepSeek,
+        {{"expert 2 of data 4", {"gpus=4", "parallel={data: 4, expert: 2}"}},
+         {"tensor 2 x data 2, expert 4",
+          {"gpus=4",
+           "parallel={tensor: 2, data: 2, sequence_parallel: true, expert: 4, "
+           "expert_tensor: 1}"}}},
+        kAdam);
+}
+
+TEST_CASE("samples that share a sequence learn the same in every layout", "[correctness]") {
+  const std::vector<std::string> packed = {"batch.attended_length=6", "attention=flash"};
+  const std::string model = GENERATE(kGpt, kLora);
+  check(model, kLayouts, joined(packed, kAdam));
+  check(model,
+        {{"context 2, Ulysses", {"gpus=2", "parallel={context: 2, context_parallel: ulysses}"}}},
+        joined(packed, kAdam));
 }
 
 TEST_CASE("Adam learns the same under every strategy", "[correctness]") {

@@ -5,6 +5,7 @@
 
 #include "backend/model/attention.hpp"
 #include "backend/model/operations.hpp"
+#include "backend/model/rotary.hpp"
 #include "backend/model/tensor_parallel.hpp"
 #include "model_runs.hpp"
 
@@ -28,32 +29,32 @@ void check_same(const std::vector<std::vector<std::int64_t>>& shapes, const Func
 }
 
 // Attention as its definition says, one head at a time.
-at::Tensor attention_by_definition(const at::Tensor& qkv, std::int64_t groups, std::int64_t size,
-                                   bool causal, const std::vector<double>& slopes) {
-  const std::int64_t tokens = qkv.size(0);
-  const std::int64_t queries = qkv.size(2) / (groups * size) - 2;
+at::Tensor attention_by_definition(const Heads& heads, bool causal,
+                                   const std::vector<double>& slopes) {
+  const auto& [q, k, v] = heads;
+  const at::Tensor position = at::arange(q.size(0), at::kFloat);
   std::vector<at::Tensor> samples;
-  for (std::int64_t b = 0; b < qkv.size(1); ++b) {
-    std::vector<at::Tensor> heads;
-    for (std::int64_t g = 0; g < groups; ++g) {
-      const at::Tensor group =
-          qkv.select(1, b).narrow(1, g * (queries + 2) * size, (queries + 2) * size);
-      const at::Tensor key = group.narrow(1, queries * size, size);
-      const at::Tensor value = group.narrow(1, (queries + 1) * size, size);
-      for (std::int64_t q = 0; q < queries; ++q) {
-        at::Tensor scores = group.narrow(1, q * size, size).mm(key.t()) / std::sqrt(double(size));
-        const at::Tensor position = at::arange(tokens, at::kFloat);
+  for (std::int64_t b = 0; b < q.size(1); ++b) {
+    std::vector<at::Tensor> outputs;
+    for (std::int64_t g = 0; g < q.size(2); ++g)
+      for (std::int64_t i = 0; i < q.size(3); ++i) {
+        const at::Tensor query = q.select(1, b).select(1, g).select(1, i);
+        const at::Tensor key = k.select(1, b).select(1, g), value = v.select(1, b).select(1, g);
+        at::Tensor scores = query.mm(key.t()) / std::sqrt(double(q.size(4)));
         if (!slopes.empty())
           scores = scores + slopes[std::size_t(g)] * (position - position.unsqueeze(1));
         if (causal)
           scores = scores.masked_fill(position > position.unsqueeze(1),
                                       -std::numeric_limits<double>::infinity());
-        heads.push_back(scores.softmax(-1).mm(value));
+        outputs.push_back(scores.softmax(-1).mm(value));
       }
-    }
-    samples.push_back(at::cat(heads, 1));
+    samples.push_back(at::cat(outputs, 1));
   }
   return at::stack(samples, 1);
+}
+
+Heads heads_of(const std::vector<at::Tensor>& inputs) {
+  return {inputs[0], inputs[1], inputs[2]};
 }
 
 }  // namespace
@@ -95,15 +96,16 @@ TEST_CASE("Cross entropy is LibTorch's, split over ranks or not", "[model]") {
       });
 }
 
+// Values of another size than queries and keys.
 TEST_CASE("Attention is its definition", "[model]") {
   LayerContext context;
   for (const bool recomputes : {false, true})
     for (const bool causal : {false, true}) {
       context.selective_recompute = recomputes;
       check_same(
-          {{6, 3, 2 * (3 + 2) * 4}},
-          [&](const auto& in) { return attention(in[0], 2, 4, {causal}, context); },
-          [&](const auto& in) { return attention_by_definition(in[0], 2, 4, causal, {}); });
+          {{6, 3, 2, 3, 4}, {6, 3, 2, 4}, {6, 3, 2, 5}},
+          [&](const auto& in) { return attention(heads_of(in), {causal}, context); },
+          [&](const auto& in) { return attention_by_definition(heads_of(in), causal, {}); });
     }
 }
 
@@ -115,33 +117,28 @@ TEST_CASE("ALiBi's slopes are the paper's", "[model]") {
       0.5,       0.25,      1.0 / 8,         1.0 / 16,        1.0 / 32,        1.0 / 64,
       1.0 / 128, 1.0 / 256, std::exp2(-0.5), std::exp2(-1.5), std::exp2(-2.5), std::exp2(-3.5)};
   for (const std::int64_t first : {0, 6}) {
-    const AttentionOptions options = {true, false, true, 12, first};
+    const AttentionOptions options = {true, true, 12, first};
     const std::vector<double> slopes(all.begin() + first, all.begin() + first + 6);
     check_same(
-        {{5, 2, 6 * 3 * 2}},
-        [&](const auto& in) { return attention(in[0], 6, 2, options, context); },
-        [&](const auto& in) { return attention_by_definition(in[0], 6, 2, true, slopes); });
+        {{5, 2, 6, 1, 2}, {5, 2, 6, 2}, {5, 2, 6, 2}},
+        [&](const auto& in) { return attention(heads_of(in), options, context); },
+        [&](const auto& in) { return attention_by_definition(heads_of(in), true, slopes); });
   }
 }
 
-// A rotation keeps lengths, leaves position 0 alone, and scores depend on distances only.
-TEST_CASE("Rotary positions turn queries and keys by their distance", "[model]") {
-  LayerContext context;
-  const AttentionOptions options = {.causal = false, .rotary = true};
-  // One head of size 2; values that tell the weights: v_j = (j == 0, j == 1).
-  const double angle = 1;  // base^0 per position
-  at::Tensor qkv = at::zeros({2, 1, 6});
-  qkv.select(1, 0).select(1, 0).fill_(1);  // q = (1, 0) everywhere
-  qkv.select(1, 0).select(1, 2).fill_(1);  // k = (1, 0) everywhere
-  qkv.index_put_(
-      {at::tensor({0, 1}, at::kLong), at::tensor({0, 0}, at::kLong), at::tensor({4, 5}, at::kLong)},
-      at::ones({2}));
-  const at::Tensor weights = attention(qkv, 1, 2, options, context).select(1, 0);
-  // Scores: cos(0) = 1 with itself, cos(1) with the other, over sqrt(2).
-  const double near = std::exp(1 / std::sqrt(2.0)),
-               far = std::exp(std::cos(angle) / std::sqrt(2.0));
-  CHECK(weights[0][0].item<double>() == Approx(near / (near + far)));
-  CHECK(weights[1][0].item<double>() == Approx(far / (near + far)));
+// A rotation leaves position 0 alone, and products depend on distances only.
+TEST_CASE("Rotary positions turn features by their distance", "[model]") {
+  // One pair of features, (1, 0) everywhere: base^0 = 1, so an angle of 1 a position.
+  at::Tensor x = at::zeros({4, 1, 2});
+  x.select(2, 0).fill_(1);
+  const at::Tensor turned = rotated(x, at::tensor({0, 1, 0, 1}, at::kLong)).select(1, 0);
+  CHECK(difference(turned[0], at::tensor({1.f, 0.f})) < 1e-6);
+  CHECK(turned[1].dot(turned[0]).item<double>() == Approx(std::cos(1.0)));
+  CHECK(turned[1].equal(turned[3]));
+  const at::Tensor pairs = at::randn({9, 2, 3, 8});
+  const at::Tensor near = rotated(pairs, at::arange(9, at::kLong));
+  const at::Tensor far = rotated(pairs, at::arange(5, 14, at::kLong));
+  CHECK(difference((near[7] * near[2]).sum(-1), (far[7] * far[2]).sum(-1)) < 1e-5);
 }
 
 }  // namespace windtunnel

@@ -11,6 +11,7 @@
 
 #include "backend/model/data.hpp"
 #include "backend/model/layer_module.hpp"
+#include "backend/model/parameter_draws.hpp"
 #include "jobs.hpp"
 #include "thread_group.hpp"
 
@@ -35,6 +36,9 @@ inline std::vector<Job> small_jobs() {
   const Values llama_text = {{"layers", {2}},   {"hidden", {16}},   {"heads", {8}},
                              {"kv_heads", {4}}, {"head_size", {4}}, {"vocab", {32}},
                              {"ffn", {24}}};
+  const Values latent_text = {{"layers", {2}},    {"hidden", {16}},   {"heads", {4}},
+                              {"head_size", {6}}, {"rope_size", {2}}, {"value_size", {3}},
+                              {"kv_rank", {7}},   {"vocab", {32}},    {"ffn", {24}}};
   std::vector<Job> jobs;
   for (Model& model : std::vector<Model>{
            model_of("gpt", with(text, {{"max_sequence", {10}}})),
@@ -49,6 +53,17 @@ inline std::vector<Job> small_jobs() {
                                                {"experts_per_token", {2}},
                                                {"expert_ffn", {12}},
                                                {"shared_expert_ffn", {8}}})),
+           model_of("llama",
+                    with(llama_text,
+                         {{"experts", {4}}, {"experts_per_token", {2}}, {"router_bias", {1}}})),
+           model_of("llama", with(llama_text, {{"qk_norm", {1}}})),
+           model_of("llama", with(llama_text, {{"lora_rank", {4}},
+                                               {"lora_qkv", {1}},
+                                               {"lora_projection", {1}},
+                                               {"lora_mlp_in", {1}},
+                                               {"lora_mlp_out", {1}}})),
+           model_of("llama", latent_text),
+           model_of("llama", with(latent_text, {{"query_rank", {5}}})),
            model_of("bert", with(text, {{"max_sequence", {10}}})),
            model_of("vit", {{"layers", {2}},
                             {"hidden", {16}},
@@ -88,12 +103,24 @@ inline LayerContext context_of(const Job& job, Group* group = nullptr) {
   return context;
 }
 
+// What no adapter starts from: its output would be zero. This rank's part of B [out, r], whose rows
+// beside the MLP's first linear are those of the gate over those of the linear beside it.
+inline at::Tensor adapter_output(const Tensor& tensor, const at::Tensor& part,
+                                 const LayerContext& context) {
+  ParameterDraws draws(context, 11, 0);
+  const std::int64_t rank = part.size(1), out = tensor.numel / rank;
+  return tensor.name == "mlp_in.adapter_out" ? draws.stacked(2, out / 2, rank)
+                                             : draws.normal({out, rank}, Split::First);
+}
+
 // Parameters away from where they start: large enough that attention attends, and no bias or
 // scale that is the same everywhere, which a norm would hide. The same on every layout.
 inline void disturb(LayerModule& module, const Layer& layer, const LayerContext& context) {
   const at::NoGradGuard no_grad;
   for (std::size_t i = 0; i < module.parameters().size(); ++i) {
     at::Tensor parameter = module.parameters()[i];
+    if (layer.tensors[i].name.ends_with(".adapter_out"))
+      parameter.copy_(adapter_output(layer.tensors[i], parameter, context));
     if (parameter.dim() > 1) {
       if (layer.kind != LayerKind::Head) parameter.mul_(parameter.dim() == 2 ? 8 : 1);
       continue;
@@ -120,31 +147,35 @@ inline Modules modules_of(const Job& job, LayerContext& context) {
 
 struct ModelRun {
   double loss = 0;
-  std::vector<std::vector<at::Tensor>> gradients;  // of layers and their parameters
-  std::vector<std::vector<std::int64_t>> shapes;   // of the layers' outputs
+  // Of layers and their parameters; undefined: frozen.
+  std::vector<std::vector<at::Tensor>> gradients;
+  std::vector<std::vector<std::int64_t>> shapes;  // of the layers' outputs
 };
 
-// One graph for all layers.
-inline ModelRun whole_run(const Job& job, LayerContext& context) {
+// One graph for all layers, of what a micro-batch feeds to them.
+inline ModelRun whole_run(const Job& job, LayerContext& context, const MicroBatch& batch) {
   const Modules modules = modules_of(job, context);
-  const MicroBatch batch = Data(job, 0).micro_batch(context, 0, 0);
   ModelRun run;
   at::Tensor x = batch.input;
-  std::vector<at::Tensor> parameters;
+  std::vector<at::Tensor> trained;
   for (const auto& module : modules) {
     x = module->forward(x, batch);
     run.shapes.push_back(x.sizes().vec());
-    for (const at::Tensor& parameter : module->parameters()) parameters.push_back(parameter);
+    for (const at::Tensor& parameter : module->parameters())
+      if (parameter.requires_grad()) trained.push_back(parameter);
   }
   run.loss = x.item<double>();
-  const auto gradients = torch::autograd::grad({x}, parameters);
+  const auto gradients = torch::autograd::grad({x}, trained);
   std::size_t next = 0;
   for (const auto& module : modules) {
     run.gradients.emplace_back();
-    for (std::size_t i = 0; i < module->parameters().size(); ++i)
-      run.gradients.back().push_back(gradients[next++]);
+    for (const at::Tensor& parameter : module->parameters())
+      run.gradients.back().push_back(parameter.requires_grad() ? gradients[next++] : at::Tensor());
   }
   return run;
+}
+inline ModelRun whole_run(const Job& job, LayerContext& context) {
+  return whole_run(job, context, Data(job, 0).micro_batch(context, 0, 0));
 }
 
 // As the executor does it. `defers`: weight gradients of linears and convolutions after all input
@@ -179,12 +210,15 @@ inline ModelRun layerwise_run(const Job& job, LayerContext& context, bool defers
   for (std::size_t i = modules.size(); i-- > 0;) {
     std::vector<at::Tensor> wanted = modules[i]->parameters();
     for (std::size_t j = 0; j < freed[i].size(); ++j) wanted[j].set_data(freed[i][j]);
+    std::erase_if(wanted, [](const at::Tensor& tensor) { return !tensor.requires_grad(); });
     if (inputs[i].requires_grad()) wanted.push_back(inputs[i]);
-    std::vector<at::Tensor> gradients =
-        torch::autograd::grad({outputs[i]}, wanted, {gradient}, false, false, true);
+    std::vector<at::Tensor> gradients;
+    if (!wanted.empty())
+      gradients = torch::autograd::grad({outputs[i]}, wanted, {gradient}, false, false, true);
     if (i > 0) gradient = gradients.back();
-    gradients.resize(modules[i]->parameters().size());
-    run.gradients[i] = std::move(gradients);
+    std::size_t next = 0;
+    for (const at::Tensor& parameter : modules[i]->parameters())
+      run.gradients[i].push_back(parameter.requires_grad() ? gradients[next++] : at::Tensor());
   }
   for (const DeferredGradient& later : deferred)
     for (std::size_t i = 0; i < modules.size(); ++i)

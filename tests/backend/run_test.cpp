@@ -204,13 +204,24 @@ TEST_CASE("what cannot be run is refused before any process starts") {
                              "parallel.fsdp.version counts copies that it does not make\n");
   CHECK(end_of(kBackend + " run no-such-file.yaml", folder).code == 2);
   const std::string mixtral = kSource + "/tests/data/backend/tiny-mixtral.yaml";
-  for (const auto& [key, why] :
-       {std::pair("model.qk_norm=true", "a norm of queries and keys is simulated only"),
-        std::pair("batch.attended_length=8",
-                  "attention to other tokens than those of a sequence is simulated only"),
-        std::pair("model.router_bias=true",
-                  "router_bias is simulated only: the backend has no rule that moves it")}) {
-    const End end_of_it = end_of(kBackend + " run " + mixtral + " --set " + key, folder);
+  for (const auto& [overrides, why] :
+       {std::pair("'parallel={data: 2, expert: 2, overlap_experts: true}' --set gpus=2 "
+                  "--set batch.micro=1",
+                  "parallel.overlap_experts is simulated only"),
+        std::pair("'parallel={data: 2, expert: 2, expert_dispatch: two_level}' --set gpus=2",
+                  "parallel.expert_dispatch: two_level is simulated only"),
+        std::pair("recompute=per_op",
+                  "the backend recomputes whole blocks or attention, not per_op"),
+        std::pair("batch.attended_length=24 --set attention=flash",
+                  "an attended_length above the sequence is simulated only: micro-batches of "
+                  "samples that differ in length would differ in size, which a plan's do not"),
+        std::pair("batch.attended_length=15 --set attention=flash",
+                  "no samples fill 16 tokens so that one attends to 15 (attended_length)"),
+        std::pair("batch.attended_length=4 --set attention=flash --set 'parallel={context: 2}' "
+                  "--set gpus=2",
+                  "samples that share a sequence (attended_length) are shared by ranks with "
+                  "context_parallel: ulysses alone")}) {
+    const End end_of_it = end_of(kBackend + " run " + mixtral + " --set " + overrides, folder);
     CHECK(end_of_it.code == 2);
     CHECK(end_of_it.errors == mixtral + ": error: " + why + "\n");
   }

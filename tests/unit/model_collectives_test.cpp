@@ -209,4 +209,35 @@ TEST_CASE("Embedding and head, t = 8") {
   CHECK(sums_of(layer_work(model, 97, slice).backward, 8).sent == 2 * unit);
 }
 
+// 4096 tokens, 128 heads, a shared key of 64 features; bf16.
+TEST_CASE("Latent attention shares the key of all heads with the tensor-parallel ranks") {
+  const Model model = model_of("llama", {{"hidden", {7168}},
+                                         {"layers", {1}},
+                                         {"heads", {128}},
+                                         {"ffn", {18432}},
+                                         {"vocab", {129280}},
+                                         {"head_size", {192}},
+                                         {"rope_size", {64}},
+                                         {"value_size", {128}},
+                                         {"kv_rank", {512}}});
+  Slice slice = {.sequence = 4096, .tensor = 4, .attention = AttentionKernel::Flash};
+  const auto size_of = [&](std::string_view name, const std::vector<Piece>& pieces) {
+    Bytes size;
+    for (const Piece& piece : pieces)
+      if (piece.name == name) size += std::get<LayerCollective>(piece.what).size;
+    return size;
+  };
+  const Bytes keys(2.0 * 4096 * 64);
+  LayerWork work = layer_work(model, 1, slice);
+  CHECK(size_of("gather_shared_key", work.forward) == Bytes(0));
+  CHECK(size_of("sum_shared_key", work.backward) == keys);
+  slice.sequence_parallel = true;
+  work = layer_work(model, 1, slice);
+  CHECK(size_of("gather_shared_key", work.forward) == keys);
+  CHECK(size_of("sum_shared_key", work.backward) == keys);
+  slice.tensor = 1;
+  work = layer_work(model, 1, slice);
+  CHECK(size_of("sum_shared_key", work.backward) == Bytes(0));
+}
+
 }  // namespace windtunnel

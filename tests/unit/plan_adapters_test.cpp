@@ -2,6 +2,7 @@
 // adapters alone, weights are of everything.
 #include "catch.hpp"
 #include "jobs.hpp"
+#include "unit/plan_graph.hpp"
 
 namespace windtunnel {
 namespace {
@@ -73,6 +74,24 @@ TEST_CASE("adapters: a stage of frozen layers alone reduces nothing") {
   CHECK(reduced(plan.programs[0], CollectiveKind::AllReduce) == 0);
   CHECK(reduced(plan.programs[1], CollectiveKind::AllReduce) ==
         bytes_of(job.precision.gradients) * 4 * kAdapters);
+}
+
+// The embedding's backward pass reduces nothing whose end the next gather could wait for.
+TEST_CASE("adapters: frozen weights are gathered again after they have been freed") {
+  const Program program = build_plan(adapted({.data = 2, .zero_stage = 3})).programs.front();
+  const Ancestors before(program);
+  int pairs = 0;
+  for (std::size_t gather = 0; gather < program.ops.size(); ++gather) {
+    const Op& op = program.ops[gather];
+    if (!is_collective(op, Purpose::ParameterGather)) continue;
+    for (std::size_t earlier = 0; earlier < gather; ++earlier) {
+      const Op& compute = program.ops[earlier];
+      if (!compute.releases_weights || !covers(compute, op.first_layer)) continue;
+      CHECK(before.contains(gather, earlier));
+      ++pairs;
+    }
+  }
+  CHECK(pairs > 0);
 }
 
 }  // namespace windtunnel

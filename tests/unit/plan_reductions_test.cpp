@@ -231,4 +231,26 @@ TEST_CASE("structure: sequence parallelism sums the gradients of undivided tenso
   CHECK(bytes(0) == Bytes(0));
 }
 
+TEST_CASE("structure: each tensor rank norms the queries and keys of its own heads") {
+  // 3 blocks of two norms of d = 8 features, in two bytes; the other norms see the same tokens on
+  // both ranks.
+  Job job = job_of(model_of("llama", {{"hidden", {16}},
+                                      {"layers", {3}},
+                                      {"heads", {2}},
+                                      {"ffn", {32}},
+                                      {"vocab", {32}},
+                                      {"qk_norm", {1}}}),
+                   {.tensor = 2});
+  job.batch.sequence = 8;
+  const auto bytes = [&] {
+    return collective_volume(build_plan(job).programs[0], GroupKind::Tensor,
+                             CollectiveKind::AllReduce)
+        .bytes;
+  };
+  CHECK(bytes() == Bytes(3 * 2 * 8 * 2));
+  // With it all norms are: two more of h = 16 in each block, and the final one.
+  job.parallel.sequence_parallel = true;
+  CHECK(bytes() == Bytes(3 * 2 * 8 * 2 + (3 * 2 + 1) * 16 * 2));
+}
+
 }  // namespace windtunnel
