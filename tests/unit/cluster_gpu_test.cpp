@@ -142,8 +142,7 @@ TEST_CASE("a GEMM between measured ones is as far off the model as they are") {
   // With tiles it is their time that is corrected: 16 x 32 tiles are 6 waves of 100, 32 x 32 are
   // 11, and 24 x 32 are 8. Modelled factors of the bare time: 6 x 100 / 512, and so on.
   gpu.gemm = {.processors = 100, .fill = 0, .latency = Seconds(0), .tiles = {{128, 128, 1}}};
-  gpu.measured_gemms = {{DType::Bf16, 2048, 4096, 4096, 0.5},
-                        {DType::Bf16, 4096, 4096, 4096, 0.5}};
+  gpu.measured_gemms = {{DType::Bf16, 2048, 4096, 4096, 0.5}, {DType::Bf16, 4096, 4096, 4096, 0.5}};
   const double near = std::log(1.5), far = std::log(4 / 3.0);
   const double first = 2 / (600 / 512.0), second = 2 / (1100 / 1024.0);
   const double a = 1 / (near * near), b = 1 / (far * far);
