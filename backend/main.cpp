@@ -151,6 +151,21 @@ int run_job(const Options& options, const std::vector<std::string>& command) {
 
 constexpr std::size_t kMostComplaints = 8;
 
+const GpuSpec& gpu_of(const Job& job) {
+  return job.cluster.node_types.front().gpu;
+}
+
+// One profile is of CPU cores or of one kind of GPU. Throws ConfigError.
+void refuse_other_gpu(const std::string& file, const std::vector<Job>& jobs) {
+  const GpuSpec &first = gpu_of(jobs.front()), &last = gpu_of(jobs.back());
+  const bool are_cores = first.arch == "cpu" && last.arch == "cpu";
+  if (first.name != last.name && !are_cores)
+    throw ConfigError(
+        fmt::format("{}: error: its ranks are {}, those of the first job {}: "
+                    "a profile is of one kind",
+                    file, last.name, first.name));
+}
+
 // This process is one rank.
 int calibrate_one_rank(const CalibrateOptions& options, const std::vector<Job>& jobs,
                        const Place& place) {
@@ -193,6 +208,7 @@ int run_calibrate(const CalibrateOptions& options, std::vector<std::string> comm
     ranks = std::max(ranks, jobs.back().gpus);
     if (const std::string complaint = run_complaint(jobs.back()); !complaint.empty())
       throw ConfigError(fmt::format("{}: error: {}", file, complaint));
+    refuse_other_gpu(file, jobs);
   }
   if (const auto place = place_from_environment()) return calibrate_one_rank(options, jobs, *place);
   if (const std::string noise = noise_of_machine(); !noise.empty() && !options.allow_noise)

@@ -319,7 +319,8 @@ TEST_CASE("command line: what no graph of ops can say is not exported") {
 TEST_CASE("command line: every job of workloads simulates") {
   const Folder folder;
   int jobs = 0;
-  for (const std::string place : {"workloads", "workloads/korthikanti"})
+  for (const std::string place :
+       {"workloads", "workloads/korthikanti", "workloads/one-gpu", "workloads/one-gpu/profile"})
     for (const auto& entry : fs::directory_iterator(kRoot / place)) {
       if (entry.path().extension() != ".yaml") continue;
       const std::string file = fs::relative(entry.path(), kRoot).string();
@@ -335,7 +336,7 @@ TEST_CASE("command line: every job of workloads simulates") {
       CHECK(done.err.empty());
       CHECK(contains(done.out, "step time"));
     }
-  CHECK(jobs >= 29);
+  CHECK(jobs >= 47);
 }
 
 TEST_CASE("command line: a topology that no lab can have exits with 2, and nothing is built") {

@@ -112,6 +112,36 @@ TEST_CASE("a profile is read as it was written") {
   CHECK(to_yaml(read) == to_yaml(profile));
 }
 
+TEST_CASE("a card keeps its tiles in a profile, beside the GEMMs that were measured") {
+  for (const char* name : {"h100-sxm5", "a100-sxm4-80gb", "mi300x", "b200-sxm"}) {
+    INFO(name);
+    Profile profile{.name = "test", .source = "made up", .date = "2026-11-22"};
+    profile.hardware = profile.software = "none";
+    profile.gpu = load_gpu(WINDTUNNEL_SOURCE_DIR "/topologies/gpus/" + std::string(name) + ".yaml");
+    profile.gpu->measured_gemms = {{DType::Bf16, 4096, 4096, 4096, 0.75},
+                                   {DType::Tf32, 515, 96, 128, 0.0123}};
+    profile.kernel_issue = Seconds(4.5e-6);
+    const TemporaryFolder folder("card");
+    const std::string path = folder.path / "card.yaml";
+    write_text(path, to_yaml(profile));
+    const Profile read = load_profile(path);
+    CHECK(to_yaml(read) == to_yaml(profile));
+    REQUIRE(read.kernel_issue);
+    CHECK(read.kernel_issue->value == Approx(4.5e-6));
+    REQUIRE(read.gpu);
+    CHECK(read.gpu->measured_gemms == profile.gpu->measured_gemms);
+    CHECK(read.gpu->tdp == profile.gpu->tdp);
+    CHECK(read.gpu->cudnn_attention == profile.gpu->cudnn_attention);
+    for (const std::int64_t m : {96, 1000, 4096, 20000})
+      for (const DType type : {DType::Fp32, DType::Bf16, DType::Fp8}) {
+        if (!profile.gpu->peak[std::size_t(type)]) continue;
+        const Work work = matmul(m, 4096, 4096, type);
+        CHECK(kernel_time(*read.gpu, work, type).value ==
+              Approx(kernel_time(*profile.gpu, work, type).value).epsilon(1e-4));
+      }
+  }
+}
+
 TEST_CASE("a measured curve: straight lines, constant before, proportional after") {
   const MeasuredCurve curve = curve_of({{100, 1}, {300, 5}, {400, 5.5}});
   CHECK(curve.at(1).value == Approx(1e-3 * 1));
@@ -259,6 +289,28 @@ TEST_CASE("a profile in a job, by file and by option") {
     CHECK(job.cluster.communication.cpu_seconds_per_byte == Approx(1e-9));
     CHECK(job.cluster.node_types[0].gpu.name == "this core");
   }
+}
+
+TEST_CASE("a card's profile says how fast its host issues kernels, unless the job does") {
+  Profile profile{.name = "test", .source = "made up", .date = "2026-11-22"};
+  profile.hardware = profile.software = "none";
+  profile.kernel_issue = Seconds(6e-6);
+  const TemporaryFolder folder("issue");
+  const std::string path = folder.path / "card.yaml";
+  write_text(path, to_yaml(profile));
+  const std::string text =
+      "model: {family: gpt, hidden: 64, layers: 1, heads: 1, vocab: 64, max_sequence: 64}\n"
+      "gpus: 1\nbatch: {global: 1, micro: 1, sequence: 64}\nprofile: " +
+      path + "\n";
+  const auto kernel_us = [&](const std::string& more) {
+    return 1e6 *
+           load_job_text(text + more, WINDTUNNEL_SOURCE_DIR "/workloads/t.yaml").host.kernel.value;
+  };
+  const std::string card = "precision: bf16\ncluster: ../topologies/clusters/single-8xh100.yaml\n";
+  CHECK(kernel_us(card) == Approx(6));
+  CHECK(kernel_us(card + "host: {kernel: 2 us, collective: 3 us}\n") == Approx(2));
+  CHECK(kernel_us(card + "compute: emulated\n") == 0);
+  CHECK(kernel_us("precision: fp32\n" + cluster_of(1)) == 0);
 }
 
 }  // namespace windtunnel

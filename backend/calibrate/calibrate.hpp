@@ -18,7 +18,9 @@ struct Calibration {
 
 // Called by all processes; the result comes to rank 0, nothing to the others. `doing` is told what
 // the process is at. Jobs need a place on one process only: their compute is measured without
-// communication, on every process at once. Throws BackendError.
+// communication, on every process at once. Where the jobs' ranks are GPUs, these are measured, and
+// no communication: nccl-tests do that. Requires jobs of one kind of GPU, if any. Throws
+// BackendError.
 std::optional<Calibration> calibrate(const std::vector<Job>& jobs, Rendezvous& rendezvous,
                                      const std::function<void(const std::string&)>& doing);
 

@@ -1,219 +1,258 @@
 #include "backend/calibrate/kernel_times.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
+#include "backend/calibrate/kernel_clock.hpp"
+#include "backend/calibrate/kernel_shapes.hpp"
 #include "backend/calibrate/protocol.hpp"
-#include "backend/execute/device.hpp"
 #include "backend/execute/machine_description.hpp"
-#include "backend/execute/measurement.hpp"
-#include "backend/torch.hpp"
 
 namespace windtunnel {
 
 namespace {
 
-// Larger than the second-level cache of a core (2 MiB), smaller than what a step touches.
-constexpr std::int64_t kSweepBytes = 16 << 20;
 constexpr std::size_t kRepetitions = 9;
-
-// A kernel of one shape.
-struct Shape {
-  std::string text;
-  double flops = 0, bytes = 0;
-  std::function<void()> run;
-};
-using Shapes = std::vector<Shape>;
-
-class Sweep {
- public:
-  void operator()() { memory_.add_(1); }
-
- private:
-  at::Tensor memory_ = at::zeros({kSweepBytes / 4});
-};
+constexpr double kLeastEfficiency = 1e-4;  // as a profile writes it
 
 struct Timed {
-  double flops, bytes;
+  double size, work;
   Figure figure;
 };
+using AllTimed = std::vector<Timed>;
 
-std::vector<Timed> timed(const std::string& what, const Shapes& shapes, Sweep& sweep,
-                         std::vector<std::string>& noise) {
-  std::vector<Timed> result;
-  for (const Shape& shape : shapes) {
-    const auto pass = [&] {
-      std::vector<double> seconds;
-      for (std::size_t i = 0; i < kRepetitions; ++i) {
-        sweep();
-        const double begin = monotonic_seconds();
-        shape.run();
-        seconds.push_back(monotonic_seconds() - begin);
-      }
-      return Series{{what, seconds}};
-    };
-    shape.run();
-    const Judgement judgement = judged(pass).at(what);
-    if (!judgement.noise.empty())
-      noise.push_back(fmt::format("{} {}: {}", what, shape.text, judgement.noise));
-    result.push_back({shape.flops, shape.bytes, judgement.figure});
-  }
-  return result;
-}
-
-// Cubes, and GEMMs of four times as many rows: twice and eight times the cube of a power of two.
-Shapes gemms() {
-  Shapes shapes;
-  for (std::int64_t size = 32; size <= 1024; size *= 2)
-    for (const std::int64_t rows : {size, 4 * size}) {
-      const at::Tensor a = at::rand({rows, size}), b = at::rand({size, size});
-      shapes.push_back({fmt::format("{} x {} x {}", rows, size, size),
-                        2.0 * double(rows) * double(size * size), 0, [a, b] { at::mm(a, b); }});
-    }
-  return shapes;
-}
-
-// Unfused, as the layers compute it: two batched GEMMs and a softmax on [heads, s, 64].
-Shapes attentions() {
-  constexpr std::int64_t kHeads = 4, kHead = 64;
-  Shapes shapes;
-  for (std::int64_t s = 32; s <= 1024; s *= 2) {
-    const at::Tensor q = at::rand({kHeads, s, kHead}), k = at::rand({kHeads, kHead, s});
-    shapes.push_back({fmt::format("of {} tokens", s), 4.0 * kHeads * kHead * double(s * s), 0,
-                      [q, k] { at::bmm(at::softmax(at::bmm(q, k), -1), q); }});
-  }
-  return shapes;
-}
-
-Shapes convolutions() {
-  Shapes shapes;
-  for (std::int64_t channels = 8; channels <= 256; channels *= 2) {
-    constexpr std::int64_t kImage = 28;
-    const at::Tensor x = at::rand({1, channels, kImage, kImage});
-    const at::Tensor w = at::rand({channels, channels, 3, 3});
-    shapes.push_back({fmt::format("3 x 3 of {} channels", channels),
-                      2.0 * 9 * double(channels * channels) * kImage * kImage, 0,
-                      [x, w] { at::conv2d(x, w, {}, 1, 1); }});
-  }
-  return shapes;
-}
-
-// Tensors of 16 KiB ... 64 MiB.
-Shapes over_sizes(const std::function<Shape(std::int64_t elements)>& shape_of) {
-  Shapes shapes;
-  for (std::int64_t bytes = 1 << 14; bytes <= 1 << 26; bytes *= 8)
-    shapes.push_back(shape_of(bytes / 4));
-  return shapes;
-}
-
-Shape sum_of(std::int64_t elements) {
-  const at::Tensor x = at::rand({elements}), y = at::rand({elements});
-  return {fmt::format("{} numbers", elements), 0, 12.0 * double(elements), [x, y] { x.add_(y); }};
-}
-
-Shape rows_of(std::int64_t elements) {
-  constexpr std::int64_t kRow = 256;
-  const std::int64_t rows = std::max<std::int64_t>(1, elements / kRow);
-  const at::Tensor table = at::rand({4096, kRow});
-  const at::Tensor index = at::randint(4096, {rows}, at::kLong);
-  return {fmt::format("{} rows", rows), 0, 8.0 * double(rows * kRow),
-          [table, index] { table.index_select(0, index); }};
-}
-
-// Adam as the executor updates: 28 bytes a parameter (optimizer_traffic).
-Shape adam_of(std::int64_t elements) {
-  const at::Tensor gradient = at::rand({elements}), weight = at::rand({elements});
-  const at::Tensor moment = at::zeros({elements}), variance = at::zeros({elements});
-  return {fmt::format("{} parameters", elements), 0, 28.0 * double(elements), [=] {
-            moment.mul_(0.9).add_(gradient, 0.1);
-            variance.mul_(0.999).addcmul_(gradient, gradient, 0.001);
-            weight.addcdiv_(moment, variance.sqrt().add_(1e-8), -1e-3);
-          }};
-}
-
-double best(const std::vector<Timed>& all, double Timed::*work) {
+double best_rate(const AllTimed& all) {
   double rate = 0;
-  for (const Timed& one : all) rate = std::max(rate, one.*work / one.figure.time.value);
+  for (const Timed& one : all) rate = std::max(rate, one.work / one.figure.time.value);
   return rate;
 }
 
+// A launch is measured on its own; where it is most of the time, half is taken off.
+double without_launch(const Timed& timed, Seconds launch) {
+  return std::max(timed.figure.time.value - launch.value, timed.figure.time.value / 2);
+}
+
+double efficiency_of(double work, double seconds, double peak) {
+  return std::clamp(work / seconds / peak, kLeastEfficiency, 1.0);
+}
+
 // Parts of `peak` by the size of a kernel, its launch taken off.
-EfficiencyCurve curve_of(const std::vector<Timed>& all, double Timed::*work, double peak,
-                         Seconds launch) {
-  EfficiencyCurve curve{{}, "calibrate, cold operands"};
+EfficiencyCurve curve_of(const AllTimed& all, double peak, Seconds launch) {
+  struct Sum {
+    double work = 0, seconds = 0;
+  };
+  std::map<double, Sum> sums;
+  double spread = 0;
   for (const Timed& one : all) {
-    // A launch is measured on its own; where it is most of the time, half is taken off.
-    const double time = std::max(one.figure.time.value - launch.value, one.figure.time.value / 2);
-    const double part = one.*work / time / peak;
-    curve.points.push_back({one.*work, std::clamp(part, 1e-4, 1.0)});
+    Sum& sum = sums[one.size];
+    sum.work += one.work;
+    sum.seconds += without_launch(one, launch);
+    spread = std::max(spread, one.figure.spread);
   }
+  EfficiencyCurve curve{
+      {}, fmt::format("calibrate, cold operands, spread up to {:.1f} %", 100 * spread)};
+  for (const auto& [size, sum] : sums)
+    curve.points.push_back({size, efficiency_of(sum.work, sum.seconds, peak)});
   return curve;
 }
 
-// The shortest operation there is, hot: what remains is the framework.
-Seconds launch_overhead(std::vector<std::string>& noise) {
-  constexpr int kCalls = 1000;
-  const at::Tensor x = at::zeros({1});
-  const auto pass = [&] {
-    std::vector<double> seconds;
-    for (std::size_t i = 0; i < kRepetitions; ++i) {
-      const double begin = monotonic_seconds();
-      for (int call = 0; call < kCalls; ++call) x.add_(1);
-      seconds.push_back((monotonic_seconds() - begin) / kCalls);
+// Times kernels until they repeat.
+class Bench {
+ public:
+  Bench(Device& device, Progress& progress, std::vector<std::string>& noise)
+      : device_(device), clock_(device), progress_(progress), noise_(noise) {}
+
+  at::Device place() const { return device_.place(); }
+
+  AllTimed timed(const std::string& what, const KernelShapes& shapes) {
+    progress_.begin(what, 1);
+    AllTimed all;
+    for (const KernelShape& shape : shapes) {
+      const std::function<void()> run = shape.prepared();
+      run();
+      all.push_back({shape.size, shape.work,
+                     judged_figure(fmt::format("{} {}", what, shape.text),
+                                   [&] { return clock_.cold(run); })});
     }
-    return Series{{"launch", seconds}};
+    return all;
+  }
+
+  // The shortest operation there is, hot: what remains of it is the launch.
+  Seconds launch() {
+    return repeated_empty("launch",
+                          [this](const auto& run) { return clock_.back_to_back(run, kCalls); });
+  }
+  Seconds issue() {
+    return repeated_empty("issue", [this](const auto& run) { return clock_.issue(run, kCalls); });
+  }
+
+  // FLOP/s that a GEMM on end holds once power has settled.
+  double sustained_rate(const KernelShape& gemm) {
+    progress_.begin("sustained GEMMs", 1);
+    constexpr double kSettling = 2;  // seconds
+    const std::function<void()> run = gemm.prepared();
+    const double each = clock_.back_to_back(run, kCalls).value;
+    clock_.back_to_back(run, int(std::ceil(kSettling / each)));
+    const Figure figure =
+        judged_figure("sustained GEMMs", [&] { return clock_.back_to_back(run, kCalls); });
+    return gemm.work / figure.time.value;
+  }
+
+ private:
+  static constexpr int kCalls = 100;
+
+  Figure judged_figure(const std::string& what, const std::function<Seconds()>& once) {
+    const Judgement judgement = judged([&] {
+                                  std::vector<double> seconds;
+                                  for (std::size_t i = 0; i < kRepetitions; ++i)
+                                    seconds.push_back(once().value);
+                                  return Series{{what, seconds}};
+                                }).at(what);
+    if (!judgement.noise.empty()) noise_.push_back(fmt::format("{}: {}", what, judgement.noise));
+    return judgement.figure;
+  }
+
+  template <class Once>
+  Seconds repeated_empty(const std::string& what, const Once& once) {
+    progress_.begin(what, 1);
+    const at::Tensor x = at::zeros({1}, at::TensorOptions(at::kFloat).device(place()));
+    const std::function<void()> run = [x] { x.add_(1); };
+    return judged_figure(what, [&] { return once(run); }).time;
+  }
+
+  Device& device_;
+  KernelClock clock_;
+  Progress& progress_;
+  std::vector<std::string>& noise_;
+};
+
+AllTimed timed_gemms(Bench& bench, const KernelGrid& grid, DType type) {
+  KernelShapes shapes;
+  for (const GemmShape& shape : grid.gemms)
+    shapes.push_back(gemm_shape(shape, type, bench.place()));
+  // Whether LibTorch multiplies fp32 tensors in tf32.
+  at::globalContext().setFloat32MatmulPrecision(type == DType::Tf32 ? "high" : "highest");
+  AllTimed all = bench.timed(fmt::format("GEMM in {}", name_of(kDTypeNames, type)), shapes);
+  at::globalContext().setFloat32MatmulPrecision("highest");
+  return all;
+}
+
+// What the grid's kernels took.
+struct Measurements {
+  Seconds launch;
+  std::map<DType, AllTimed> gemms;
+  AllTimed attention, convolution, elementwise, embedding, optimizer;
+};
+
+Measurements measured(Bench& bench, const KernelGrid& grid) {
+  Measurements kernels;
+  kernels.launch = bench.launch();
+  kernels.gemms[grid.type] = timed_gemms(bench, grid, grid.type);
+  for (const DType type : grid.more_of_gemms) kernels.gemms[type] = timed_gemms(bench, grid, type);
+  kernels.attention = bench.timed("attention", attention_shapes(grid, bench.place()));
+  kernels.convolution = bench.timed("convolution", convolution_shapes(grid, bench.place()));
+  kernels.elementwise = bench.timed("elementwise", elementwise_shapes(grid, bench.place()));
+  kernels.embedding = bench.timed("embedding", embedding_shapes(grid, bench.place()));
+  kernels.optimizer = bench.timed("optimizer", optimizer_shapes(grid, bench.place()));
+  return kernels;
+}
+
+void set_limits(const Measurements& kernels, const KernelGrid& grid, GpuSpec& gpu) {
+  const auto raise_peak = [&](DType type, double rate) {
+    auto& peak = gpu.peak[std::size_t(type)];
+    peak = FlopRate(std::max(rate, peak ? peak->value : 0));
   };
-  const Judgement judgement = judged(pass).at("launch");
-  if (!judgement.noise.empty()) noise.push_back("launch: " + judgement.noise);
-  return judgement.figure.time;
+  for (const auto& [type, gemms] : kernels.gemms) raise_peak(type, best_rate(gemms));
+  for (const AllTimed* all : {&kernels.attention, &kernels.convolution})
+    raise_peak(grid.type, best_rate(*all));
+  for (const AllTimed* all : {&kernels.elementwise, &kernels.embedding, &kernels.optimizer})
+    gpu.memory_bandwidth = std::max(gpu.memory_bandwidth, Rate(best_rate(*all)));
+}
+
+void set_efficiencies(const Measurements& kernels, const KernelGrid& grid, GpuSpec& gpu) {
+  const double peak = gpu.peak[std::size_t(grid.type)]->value;
+  const double bandwidth = gpu.memory_bandwidth.value;
+  const auto set = [&](OpClass op, const AllTimed& all, double limit) {
+    gpu.efficiency[std::size_t(op)] = curve_of(all, limit, kernels.launch);
+  };
+  set(OpClass::Matmul, kernels.gemms.at(grid.type), peak);
+  set(OpClass::Attention, kernels.attention, peak);
+  set(OpClass::Convolution, kernels.convolution, peak);
+  set(OpClass::Elementwise, kernels.elementwise, bandwidth);
+  set(OpClass::Embedding, kernels.embedding, bandwidth);
+  set(OpClass::Optimizer, kernels.optimizer, bandwidth);
+}
+
+void set_measured_gemms(const Measurements& kernels, const KernelGrid& grid, GpuSpec& gpu) {
+  gpu.measured_gemms.clear();
+  for (const auto& [type, gemms] : kernels.gemms)
+    for (std::size_t i = 0; i < gemms.size(); ++i) {
+      const auto& [m, n, k] = grid.gemms[i];
+      const double seconds = without_launch(gemms[i], kernels.launch);
+      const double peak = gpu.peak[std::size_t(type)]->value;
+      gpu.measured_gemms.push_back({type, m, n, k, efficiency_of(gemms[i].work, seconds, peak)});
+    }
+}
+
+// The card with what was measured in place of what was known of it.
+GpuSpec measured_card(GpuSpec gpu, const Measurements& kernels, const KernelGrid& grid,
+                      double sustained_rate, double copy_rate) {
+  const std::string tiles = gpu.efficiency[std::size_t(OpClass::Matmul)].source;
+  set_limits(kernels, grid, gpu);
+  set_efficiencies(kernels, grid, gpu);
+  set_measured_gemms(kernels, grid, gpu);
+  gpu.gemm.sustained = std::min(1.0, sustained_rate / gpu.peak[std::size_t(grid.type)]->value);
+  gpu.power_limit.reset();  // what is sustained was measured under it
+  if (!gpu.gemm.tiles.empty())
+    gpu.efficiency[std::size_t(OpClass::Matmul)].source += "; tiles: " + tiles;
+  gpu.source +=
+      fmt::format("; a copy of {} B moves {:.4g} GB/s", grid.copied_bytes, copy_rate / 1e9);
+  return gpu;
+}
+
+GpuSpec measured_core(const Measurements& kernels, const KernelGrid& grid) {
+  GpuSpec gpu;
+  gpu.arch = "cpu";
+  set_limits(kernels, grid, gpu);
+  set_efficiencies(kernels, grid, gpu);
+  return gpu;
 }
 
 }  // namespace
 
-KernelTimes measure_kernels(int local_rank, Progress& progress) {
+KernelTimes measure_kernels(Device& device, const KernelGrid& grid, const GpuSpec& card,
+                            Progress& progress) {
   const at::NoGradGuard no_gradients;
-  make_cpu_device(local_rank, true)->enter(Stream::Compute, 0);
   KernelTimes times;
-  GpuSpec& gpu = times.gpu;
-  Sweep sweep;
-  const auto measured = [&](const std::string& what, const Shapes& shapes) {
-    progress.begin(what, 1);
-    return timed(what, shapes, sweep, times.noise);
-  };
-  progress.begin("launch", 1);
-  const Seconds launch = launch_overhead(times.noise);
-  const std::vector<Timed> gemm = measured("GEMM", gemms());
-  const std::vector<Timed> attention = measured("attention", attentions());
-  const std::vector<Timed> convolution = measured("convolution", convolutions());
-  const std::vector<Timed> sums = measured("elementwise", over_sizes(sum_of));
-  const std::vector<Timed> rows = measured("embedding", over_sizes(rows_of));
-  const std::vector<Timed> adam = measured("optimizer", over_sizes(adam_of));
-
-  gpu.name = machine_description();
-  gpu.source = "calibrate on " + utc_date();
-  gpu.arch = "cpu";
-  gpu.memory = Bytes(double(sysconf(_SC_PHYS_PAGES)) * double(sysconf(_SC_PAGESIZE)));
-  gpu.launch_overhead = launch;
-  const double peak = std::max({best(gemm, &Timed::flops), best(attention, &Timed::flops),
-                                best(convolution, &Timed::flops)});
-  const double bandwidth =
-      std::max({best(sums, &Timed::bytes), best(rows, &Timed::bytes), best(adam, &Timed::bytes)});
-  gpu.peak[std::size_t(DType::Fp32)] = FlopRate(peak);
-  gpu.memory_bandwidth = Rate(bandwidth);
-  const auto set = [&](OpClass op, const std::vector<Timed>& all, double Timed::*work,
-                       double limit) {
-    gpu.efficiency[std::size_t(op)] = curve_of(all, work, limit, launch);
-  };
-  set(OpClass::Matmul, gemm, &Timed::flops, peak);
-  set(OpClass::Attention, attention, &Timed::flops, peak);
-  set(OpClass::Convolution, convolution, &Timed::flops, peak);
-  set(OpClass::Elementwise, sums, &Timed::bytes, bandwidth);
-  set(OpClass::Embedding, rows, &Timed::bytes, bandwidth);
-  set(OpClass::Optimizer, adam, &Timed::bytes, bandwidth);
+  Bench bench(device, progress, times.noise);
+  const DeviceFacts facts = device.facts();
+  const Measurements kernels = measured(bench, grid);
+  if (!grid.sustained) {
+    times.gpu = measured_core(kernels, grid);
+    times.gpu.name = facts.hardware;
+    times.gpu.source = "calibrate on " + utc_date();
+  } else {
+    const double sustained =
+        bench.sustained_rate(gemm_shape(*grid.sustained, grid.type, bench.place()));
+    const AllTimed copy = bench.timed("copy", {copy_shape(grid.copied_bytes, bench.place())});
+    GpuSpec known = card;
+    known.source =
+        fmt::format("calibrate on {}, {}; the rest: {}", utc_date(), facts.hardware, card.source);
+    times.gpu = measured_card(known, kernels, grid, sustained, best_rate(copy));
+    times.issue = bench.issue();
+  }
+  times.gpu.memory = facts.memory;
+  times.gpu.launch_overhead = kernels.launch;
   return times;
+}
+
+double kernel_tasks(const KernelGrid& grid) {
+  constexpr double kOnAll = 7, kOnGpu = 3;
+  const auto more = double(grid.more_of_gemms.size());
+  return kOnAll + more + (grid.sustained ? kOnGpu : 0);
 }
 
 }  // namespace windtunnel

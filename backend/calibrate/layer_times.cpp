@@ -27,7 +27,7 @@ std::string series_name(int layer, ActionType pass) {
 // The steps of one program of a plan.
 class Stage {
  public:
-  Stage(const Job& job, const Plan& plan, int rank, int local_rank)
+  Stage(const Job& job, const Plan& plan, int rank, std::shared_ptr<Device> device)
       : plan_(plan),
         program_(plan.programs[std::size_t(plan.grid.coordinates(rank).pipeline)]),
         groups_(plan, rank,
@@ -35,7 +35,7 @@ class Stage {
                   const auto at = std::find(members.begin(), members.end(), rank);
                   return make_stand_in_group(int(at - members.begin()), int(members.size()));
                 }),
-        device_(make_cpu_device(local_rank, true)) {
+        device_(std::move(device)) {
     // Layers that are alike are one series.
     std::map<LayerIdentity, int> first_alike;
     for (int layer = 0; layer < int(job.model.layers.size()); ++layer)
@@ -151,7 +151,8 @@ void add_figures(const Task& task, ComputeTimes& times) {
 
 }  // namespace
 
-ComputeTimes measure_layers(const std::vector<Job>& jobs, int local_rank, Progress& progress) {
+ComputeTimes measure_layers(const std::vector<Job>& jobs, const std::shared_ptr<Device>& device,
+                            Progress& progress) {
   std::vector<Plan> plans;
   for (const Job& job : jobs) plans.push_back(build_plan(job));
   std::vector<Task> tasks;
@@ -168,7 +169,7 @@ ComputeTimes measure_layers(const std::vector<Job>& jobs, int local_rank, Progre
       if (task.passes.done()) continue;
       Coordinates at;
       at.pipeline = task.program.pipeline;
-      task.passes.add(Stage(task.job, task.plan, task.plan.grid.rank(at), local_rank).pass());
+      task.passes.add(Stage(task.job, task.plan, task.plan.grid.rank(at), device).pass());
     }
   ComputeTimes times;
   for (const Task& task : tasks) add_figures(task, times);

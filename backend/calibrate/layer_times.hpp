@@ -1,9 +1,11 @@
 // The compute-only pass: a job's own step on one rank, with nobody to talk to.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "backend/calibrate/progress.hpp"
+#include "backend/execute/device.hpp"
 #include "plan/job.hpp"
 
 namespace windtunnel {
@@ -15,8 +17,9 @@ struct ComputeTimes {
 };
 
 // Runs every program of every job's plan as `run` does, layer by layer in the step's working set,
-// with groups that move nothing between processes. The calling process is pinned to the core of
-// its local rank. What several jobs have alike is of the first of them.
-ComputeTimes measure_layers(const std::vector<Job>& jobs, int local_rank, Progress& progress);
+// with groups that move nothing between processes, on this device and by its clock. What several
+// jobs have alike is of the first of them.
+ComputeTimes measure_layers(const std::vector<Job>& jobs, const std::shared_ptr<Device>& device,
+                            Progress& progress);
 
 }  // namespace windtunnel

@@ -2,12 +2,14 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <thread>
 
 #include "backend/execute/device.hpp"
+#include "backend/execute/machine_description.hpp"
 
 namespace windtunnel {
 
@@ -26,6 +28,9 @@ void sleep_until(double time) {
 
 namespace {
 
+// The second-level cache of a core of today's servers.
+constexpr double kCoreCache = 2 << 20;
+
 class CpuDevice : public Device {
  public:
   CpuDevice(int local_rank, bool pins) : local_rank_(local_rank), pins_(pins) {}
@@ -43,10 +48,19 @@ class CpuDevice : public Device {
   Mark mark() override { return {monotonic_seconds(), nullptr}; }
   void wait(const Mark&) override {}
   double time(const Mark& mark) override { return mark.time; }
-  Bytes peak_memory() const override {
+  Seconds between(const Mark& begin, const Mark& end) override {
+    return Seconds(end.time - begin.time);
+  }
+  PeakMemory peak_memory() const override {
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);
-    return Bytes(double(usage.ru_maxrss) * 1024);
+    return {Bytes(double(usage.ru_maxrss) * 1024), Bytes(0)};
+  }
+  DeviceFacts facts() const override {
+    return {.hardware = machine_description(),
+            .software = "LibTorch " TORCH_VERSION,
+            .memory = Bytes(double(sysconf(_SC_PHYS_PAGES)) * double(sysconf(_SC_PAGESIZE))),
+            .cache = Bytes(kCoreCache)};
   }
 
  private:

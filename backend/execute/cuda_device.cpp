@@ -1,4 +1,5 @@
 // A GPU: every stream of a program is a CUDA stream, marks are events.
+#include <ATen/cuda/CUDAContext.h>
 #include <ATen/cuda/CUDAEvent.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAFunctions.h>
@@ -11,12 +12,23 @@
 
 #include "backend/backend_error.hpp"
 #include "backend/execute/device.hpp"
+#include "backend/execute/machine_description.hpp"
 
 namespace windtunnel {
 
 namespace {
 
 using Event = at::cuda::CUDAEvent;
+namespace allocator = c10::cuda::CUDACachingAllocator;
+
+std::shared_ptr<Event> event_of(const Mark& mark) {
+  return std::static_pointer_cast<Event>(mark.event);
+}
+
+// CUDA counts 13000 for 13.0.
+std::string version_text(int version) {
+  return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
+}
 
 class CudaDevice : public Device {
  public:
@@ -54,23 +66,47 @@ class CudaDevice : public Device {
   }
 
   void wait(const Mark& mark) override {
-    std::static_pointer_cast<Event>(mark.event)->block(c10::cuda::getCurrentCUDAStream(index_));
+    event_of(mark)->block(c10::cuda::getCurrentCUDAStream(index_));
   }
 
   double time(const Mark& mark) override {
-    const auto event = std::static_pointer_cast<Event>(mark.event);
+    const auto event = event_of(mark);
     event->synchronize();
     return origin_time_ + 1e-3 * double(origin_->elapsed_time(*event));
   }
 
-  void uses(const at::Tensor& tensor) override {
-    c10::cuda::CUDACachingAllocator::recordStream(tensor.storage().data_ptr(),
-                                                  c10::cuda::getCurrentCUDAStream(index_));
+  // The driver counts in fp32 milliseconds: from the step's origin 60 ns are lost after a second.
+  Seconds between(const Mark& begin, const Mark& end) override {
+    const auto last = event_of(end);
+    last->synchronize();
+    return Seconds(1e-3 * double(event_of(begin)->elapsed_time(*last)));
   }
 
-  Bytes peak_memory() const override {
-    const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(index_);
-    return Bytes(double(stats.allocated_bytes[0].peak));  // of all pools together
+  void uses(const at::Tensor& tensor) override {
+    allocator::recordStream(tensor.storage().data_ptr(), c10::cuda::getCurrentCUDAStream(index_));
+  }
+
+  PeakMemory peak_memory() const override {
+    const auto stats = allocator::getDeviceStats(index_);
+    const auto all_pools = std::size_t(c10::CachingAllocator::StatType::AGGREGATE);
+    return {Bytes(double(stats.allocated_bytes[all_pools].peak)),
+            Bytes(double(stats.reserved_bytes[all_pools].peak))};
+  }
+
+  void forget_peak() override { allocator::resetPeakStats(index_); }
+
+  DeviceFacts facts() const override {
+    const cudaDeviceProp& card = *at::cuda::getDeviceProperties(index_);
+    int driver = 0, runtime = 0;
+    C10_CUDA_CHECK(cudaDriverGetVersion(&driver));
+    C10_CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
+    return {.hardware = fmt::format("{}, {} processors, {:.0f} GiB, in {}", card.name,
+                                    card.multiProcessorCount,
+                                    double(card.totalGlobalMem) / (1 << 30), machine_description()),
+            .software = fmt::format("LibTorch " TORCH_VERSION ", CUDA {}, driver {}",
+                                    version_text(runtime), version_text(driver)),
+            .memory = Bytes(double(card.totalGlobalMem)),
+            .cache = Bytes(double(card.l2CacheSize))};
   }
 
  private:

@@ -42,11 +42,13 @@ class EmulatedWork : public RankWork {
         program_(plan.programs[std::size_t(plan.grid.coordinates(rank).pipeline)]),
         gpu_(gpu),
         slowdown_(slowdown),
-        groups_(groups) {}
+        groups_(groups),
+        parts_(program_.ops.size()) {}
 
-  ComputeParts compute(int op) override {
+  void compute(int op) override {
     const Block& block = plan_.blocks[std::size_t(program_.ops[std::size_t(op)].block)];
-    ComputeParts parts;
+    ComputeParts& parts = parts_[std::size_t(op)];
+    parts = {};
     double now = monotonic_seconds();
     for (std::size_t i = 0; i < block.size(); ++i) {
       if (const auto* collective = std::get_if<LayerCollective>(&block[i].piece.what)) {
@@ -66,8 +68,8 @@ class EmulatedWork : public RankWork {
       // start.
       sleep_until(now);
     }
-    return parts;
   }
+  ComputeParts parts(int op) override { return parts_[std::size_t(op)]; }
 
   void collective(int index) override {
     const Op& op = op_at(index);
@@ -124,6 +126,7 @@ class EmulatedWork : public RankWork {
   const GpuSpec& gpu_;
   double slowdown_;
   const RankGroups& groups_;
+  std::vector<ComputeParts> parts_;  // by op
   Buffers buffers_;
 };
 

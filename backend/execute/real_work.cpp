@@ -7,24 +7,15 @@
 #include <optional>
 
 #include "backend/execute/device.hpp"
+#include "backend/execute/pass_clock.hpp"
 #include "backend/model/data.hpp"
 #include "backend/model/packed_samples.hpp"
+#include "backend/model/scalar_type.hpp"
 #include "base/check.hpp"
 
 namespace windtunnel {
 
 namespace {
-
-at::ScalarType scalar_type(DType type) {
-  switch (type) {
-    case DType::Fp16:
-      return at::kHalf;
-    case DType::Bf16:
-      return at::kBFloat16;
-    default:
-      return at::kFloat;
-  }
-}
 
 // A layer's forward pass of one micro-batch, until its backward pass.
 struct Saved {
@@ -52,10 +43,9 @@ class Mailbox {
   std::map<std::tuple<Purpose, int, int>, at::Tensor> tensors_;
 };
 
-void run_beside(const std::function<void()>& first, const std::function<void()>& second) {
-  std::future<void> done = std::async(std::launch::async, first);
-  second();
-  done.get();
+std::function<void()> started_beside(const std::function<void()>& collective) {
+  const std::shared_future<void> done = std::async(std::launch::async, collective).share();
+  return [done] { done.get(); };
 }
 
 class LayeredWork : public RealWork {
@@ -67,7 +57,10 @@ class LayeredWork : public RealWork {
         program_(plan.programs[std::size_t(plan.grid.coordinates(rank).pipeline)]),
         device_(device),
         groups_(groups),
-        settings_(settings) {
+        settings_(settings),
+        clock_(device),
+        op_times_(program_.ops.size()) {
+    context_.waiting = [this](const std::function<void()>& wait) { clock_.wait(wait); };
     context_.device = device.place();
     context_.type = scalar_type(job.precision.compute);
     context_.tensor = groups.of_layers(LayerGroup::Tensor);
@@ -81,7 +74,7 @@ class LayeredWork : public RealWork {
       context_.samples = packed_lengths(job.batch.sequence, job.batch.attended_length);
     context_.part_of_step = 1.0 / double(job.micro_batches());
     // Another thread has another CUDA stream, whose work nothing orders with this one's.
-    if (context_.device.is_cpu()) context_.beside = run_beside;
+    if (context_.device.is_cpu()) context_.beside = started_beside;
     int first = 0;
     for (const int count : job.layers_per_stage) {
       first_layer_.push_back(first);
@@ -95,13 +88,21 @@ class LayeredWork : public RealWork {
   void begin_step() override {
     store_->zero_gradients();
     loss_ = at::Tensor();
+    clock_.begin_step();
+    passes_.clear();
     ++step_;
   }
 
-  ComputeParts compute(int index) override {
+  void end_step() override {
+    for (const Pass& pass : passes_)
+      settings_.on_layer(pass.layer, pass.type, clock_.without_waits(pass.time));
+  }
+
+  void compute(int index) override {
     const Op& op = op_at(index);
-    const Seconds before = context_.communication;
-    recompute_ = Seconds(0);
+    OpTimes& times = op_times_[std::size_t(index)];
+    times = {clock_.begin(), {}};
+    recomputations_ = &times.recomputations;
     switch (op.purpose) {
       case Purpose::Forward:
         forward(op);
@@ -120,7 +121,15 @@ class LayeredWork : public RealWork {
           store_->compute_norm();
     }
     if (op.releases_weights) store_->release(op.first_layer, op.end_layer);
-    return {context_.communication - before, recompute_};
+    clock_.end(times.whole);
+  }
+
+  ComputeParts parts(int index) override {
+    const OpTimes& times = op_times_[std::size_t(index)];
+    ComputeParts parts{clock_.waited(times.whole), Seconds(0)};
+    for (const PassClock::Stretch& again : times.recomputations)
+      parts.recompute += clock_.without_waits(again);
+    return parts;
   }
 
   void collective(int index) override {
@@ -173,31 +182,25 @@ class LayeredWork : public RealWork {
   }
 
  private:
-  // Tells who asked how long a pass of a layer took.
-  class LayerTimer {
-   public:
-    LayerTimer(const LayeredWork& work, int layer, ActionType pass)
-        : work_(work),
-          layer_(layer),
-          pass_(pass),
-          communication_(work.context_.communication),
-          begin_(monotonic_seconds()) {}
-    LayerTimer(const LayerTimer&) = delete;
-    LayerTimer& operator=(const LayerTimer&) = delete;
-    ~LayerTimer() {
-      if (!work_.settings_.on_layer) return;
-      const Seconds communication = work_.context_.communication - communication_;
-      work_.settings_.on_layer(layer_, pass_,
-                               Seconds(monotonic_seconds() - begin_) - communication);
-    }
-
-   private:
-    const LayeredWork& work_;
-    int layer_;
-    ActionType pass_;
-    Seconds communication_;
-    double begin_;
+  struct Pass {
+    int layer = 0;
+    ActionType type = ActionType::F;
+    PassClock::Stretch time;
   };
+  struct OpTimes {
+    PassClock::Stretch whole;
+    std::vector<PassClock::Stretch> recomputations;
+  };
+
+  // Runs a pass of a layer and times it, if anybody asks.
+  template <class Run>
+  void timed(int layer, ActionType type, const Run& run) {
+    if (!settings_.on_layer) return run();
+    Pass pass{layer, type, clock_.begin()};
+    run();
+    clock_.end(pass.time);
+    passes_.push_back(std::move(pass));
+  }
 
   const Op& op_at(int index) const { return program_.ops[std::size_t(index)]; }
   int first_layer_at(int stage) const { return first_layer_[std::size_t(stage)]; }
@@ -247,20 +250,8 @@ class LayeredWork : public RealWork {
     } else {
       flow = std::move(forward_flow_);
     }
-    for (int layer = op.first_layer; layer < op.end_layer; ++layer) {
-      const LayerTimer timer(*this, layer, ActionType::F);
-      Saved& saved = saved_[{layer, op.micro_batch}];
-      if (flow.defined()) saved.input = flow.detach().requires_grad_(true);
-      at::Tensor output;
-      if (recomputes(layer)) {
-        const at::NoGradGuard no_gradients;
-        output = run_layer(layer, saved.input, op.micro_batch);
-      } else {
-        const at::AutoGradMode gradients(true);
-        saved.output = output = run_layer(layer, saved.input, op.micro_batch);
-      }
-      flow = output.detach();
-    }
+    for (int layer = op.first_layer; layer < op.end_layer; ++layer)
+      timed(layer, ActionType::F, [&] { flow = layer_forward(layer, flow, op.micro_batch); });
     if (is_last(op.end_layer - 1))
       loss_ = loss_.defined() ? loss_ + flow / double(job_.micro_batches())
                               : flow / double(job_.micro_batches());
@@ -268,6 +259,20 @@ class LayeredWork : public RealWork {
       mail_.put(Purpose::Activation, op.stage, op.micro_batch, flow);
     else
       forward_flow_ = flow;
+  }
+
+  at::Tensor layer_forward(int layer, const at::Tensor& input, int micro_batch) {
+    Saved& saved = saved_[{layer, micro_batch}];
+    if (input.defined()) saved.input = input.detach().requires_grad_(true);
+    at::Tensor output;
+    if (recomputes(layer)) {
+      const at::NoGradGuard no_gradients;
+      output = run_layer(layer, saved.input, micro_batch);
+    } else {
+      const at::AutoGradMode gradients(true);
+      saved.output = output = run_layer(layer, saved.input, micro_batch);
+    }
+    return output.detach();
   }
 
   // Also the input-gradient half of a split backward pass: then linears put their weight gradients
@@ -279,17 +284,12 @@ class LayeredWork : public RealWork {
       flow = std::move(backward_flow_);
     else if (!is_last(op.end_layer - 1))
       device_.uses(flow = mail_.take(Purpose::Gradient, op.stage + 1, op.micro_batch));
-    for (int layer = op.end_layer; layer-- > op.first_layer;) {
-      const LayerTimer timer(*this, layer, halves ? ActionType::I : ActionType::B);
-      const auto node = saved_.extract({layer, op.micro_batch});
-      SIM_CHECK(!node.empty(), "a backward pass without its forward pass");
-      Saved& saved = node.mapped();
-      if (!saved.output.defined()) recompute(layer, saved, op.micro_batch);
-      if (!flow.defined()) flow = at::ones_like(saved.output) / double(job_.micro_batches());
-      context_.deferred = halves ? &deferred_[{layer, op.micro_batch}] : nullptr;
-      flow = layer_backward(layer, saved, flow);
-      context_.deferred = nullptr;
-    }
+    for (int layer = op.end_layer; layer-- > op.first_layer;)
+      timed(layer, halves ? ActionType::I : ActionType::B, [&] {
+        context_.deferred = halves ? &deferred_[{layer, op.micro_batch}] : nullptr;
+        flow = layer_backward(layer, flow, op.micro_batch);
+        context_.deferred = nullptr;
+      });
     if (op.first_layer != first_layer_at(op.stage))
       backward_flow_ = flow;
     else if (op.stage > 0)
@@ -297,15 +297,20 @@ class LayeredWork : public RealWork {
   }
 
   void recompute(int layer, Saved& saved, int micro_batch) {
-    const Seconds communication = context_.communication;
-    const double begin = monotonic_seconds();
+    PassClock::Stretch& time = recomputations_->emplace_back(clock_.begin());
     const at::AutoGradMode gradients(true);
     saved.output = run_layer(layer, saved.input, micro_batch);
-    recompute_ += Seconds(monotonic_seconds() - begin) - (context_.communication - communication);
+    clock_.end(time);
   }
 
-  // Adds the layer's parameter gradients and returns that of its input; undefined for the first.
-  at::Tensor layer_backward(int layer, const Saved& saved, const at::Tensor& gradient) {
+  // Takes the gradient of the layer's output (undefined: of the mean loss), adds those of its
+  // parameters and returns that of its input; undefined for the first.
+  at::Tensor layer_backward(int layer, at::Tensor gradient, int micro_batch) {
+    const auto node = saved_.extract({layer, micro_batch});
+    SIM_CHECK(!node.empty(), "a backward pass without its forward pass");
+    Saved& saved = node.mapped();
+    if (!saved.output.defined()) recompute(layer, saved, micro_batch);
+    if (!gradient.defined()) gradient = at::ones_like(saved.output) / double(job_.micro_batches());
     std::vector<at::Tensor> inputs;
     if (saved.input.defined()) inputs.push_back(saved.input);
     std::vector<at::Tensor> parameters = layers_.at(layer)->parameters();
@@ -324,13 +329,13 @@ class LayeredWork : public RealWork {
   }
 
   void weight_gradient(const Op& op) {
-    for (int layer = op.end_layer; layer-- > op.first_layer;) {
-      const LayerTimer timer(*this, layer, ActionType::W);
-      const auto node = deferred_.extract({layer, op.micro_batch});
-      if (node.empty()) continue;
-      for (DeferredGradient& deferred : node.mapped())
-        store_->add_gradient(deferred.parameter, deferred.gradient());
-    }
+    for (int layer = op.end_layer; layer-- > op.first_layer;)
+      timed(layer, ActionType::W, [&] {
+        const auto node = deferred_.extract({layer, op.micro_batch});
+        if (node.empty()) return;
+        for (DeferredGradient& deferred : node.mapped())
+          store_->add_gradient(deferred.parameter, deferred.gradient());
+      });
   }
 
   const Job& job_;
@@ -348,7 +353,10 @@ class LayeredWork : public RealWork {
   std::map<std::pair<int, int>, MicroBatch> batches_;  // by step and micro-batch
   at::Tensor forward_flow_, backward_flow_;            // between the parts of an action
   Mailbox mail_;
-  Seconds recompute_;
+  PassClock clock_;
+  std::vector<Pass> passes_;                                   // of this step
+  std::vector<OpTimes> op_times_;                              // by op, of this step
+  std::vector<PassClock::Stretch>* recomputations_ = nullptr;  // of the compute op at hand
   at::Tensor loss_;  // on the device: reading it would make the host wait
   int step_ = -1;
 };

@@ -29,7 +29,8 @@ struct RealWorkSettings {
   std::uint64_t seed = 0;
   OptimizerSettings optimizer;
   BatchSource batches;
-  // Told after each pass of each layer how long it took without collectives; may be empty.
+  // Told at the end of a step how long each pass of each layer took without collectives, in order;
+  // may be empty.
   std::function<void(int layer, ActionType pass, Seconds time)> on_layer{};
 };
 

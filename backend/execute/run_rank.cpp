@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstring>
 
-#include "backend/backend_error.hpp"
 #include "backend/execute/emulated_work.hpp"
 #include "backend/execute/machine_description.hpp"
 #include "backend/execute/measured_trace.hpp"
@@ -31,16 +30,7 @@ struct Rank {
 // A job for GPUs runs on GPUs; emulated compute runs anywhere.
 std::shared_ptr<Device> device_of(const Job& job, const Place& place) {
   if (job.compute == ComputeMode::Emulated) return make_cpu_device(place.local_rank, false);
-  if (job.cluster.node_types.front().gpu.arch == "cpu")
-    return make_cpu_device(place.local_rank, true);
-#ifdef WINDTUNNEL_CUDA
-  return make_cuda_device(place.local_rank);
-#else
-  throw BackendError(
-      fmt::format("the job's ranks are GPUs ({}), and this build has no CUDA: build "
-                  "with -DWINDTUNNEL_CUDA=ON, or name a cluster of CPUs",
-                  job.cluster.node_types.front().gpu.name));
-#endif
+  return make_device(job.cluster.node_types.front().gpu, place.local_rank);
 }
 
 std::unique_ptr<Rank> make_rank(const Job& job, const Plan& plan, Rendezvous& rendezvous) {
@@ -219,7 +209,9 @@ std::optional<MeasuredRun> run_rank(const Job& job, const Plan& plan, Rendezvous
     seconds = monotonic_seconds() - begin;
   }
   const int count = attempts.steps_wanted(seconds);
+  rank->device->forget_peak();  // drawing the parameters may have taken more than a step
 
+  const DeviceFacts facts = rank->device->facts();
   std::optional<MeasuredRun> result;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     const ProcessorTimes before = processor_times();
@@ -230,8 +222,8 @@ std::optional<MeasuredRun> run_rank(const Job& job, const Plan& plan, Rendezvous
     if (me == 0) {
       result = MeasuredRun{.job = job.name,
                            .date = utc_date(),
-                           .machine = machine_description(),
-                           .software = "LibTorch " TORCH_VERSION};
+                           .machine = facts.hardware,
+                           .software = facts.software};
       for (const Steps& step : steps) result->step_times.push_back(length(step));
       const Distribution spread = distribution(result->step_times);
       result->p10 = spread.p10;
@@ -245,12 +237,18 @@ std::optional<MeasuredRun> run_rank(const Job& job, const Plan& plan, Rendezvous
     if (rendezvous.get(verdict) == "quiet") break;
   }
   const std::vector<double> losses = attempts.collected_losses();
-  rendezvous.set(fmt::format("memory {}", me),
-                 fmt::format("{:.0f}", rank->device->peak_memory().value));
+  const PeakMemory own = rank->device->peak_memory();
+  rendezvous.set(fmt::format("memory {}", me), fmt::format("{:.0f}", own.used.value));
+  rendezvous.set(fmt::format("reserved {}", me), fmt::format("{:.0f}", own.reserved.value));
   if (me == 0) {
     result->losses = losses;
-    for (int i = 0; i < plan.grid.size(); ++i)
-      result->peak_memory.push_back(Bytes(std::stod(rendezvous.get(fmt::format("memory {}", i)))));
+    const auto bytes_of_rank = [&](std::string_view what, int other) {
+      return Bytes(std::stod(rendezvous.get(fmt::format("{} {}", what, other))));
+    };
+    for (int i = 0; i < plan.grid.size(); ++i) {
+      result->peak_memory.push_back(bytes_of_rank("memory", i));
+      if (own.reserved > Bytes(0)) result->peak_reserved.push_back(bytes_of_rank("reserved", i));
+    }
   }
   attempts.finish();
   return result;

@@ -54,8 +54,7 @@ class Step {
         doing_(std::move(doing)),
         begin_(program.ops.size()),
         end_(program.ops.size()),
-        arrival_(program.ops.size()),
-        parts_(program.ops.size()) {}
+        arrival_(program.ops.size()) {}
 
   void run(const Lane& lane) {
     try {
@@ -82,7 +81,10 @@ class Step {
     if (error_) std::rethrow_exception(error_);
     std::vector<OpTime> times;
     for (std::size_t op = 0; op < program_.ops.size(); ++op)
-      times.push_back({device_->time(*begin_[op]), device_->time(*end_[op]), parts_[op]});
+      times.push_back({device_->time(*begin_[op]), device_->time(*end_[op]), {}});
+    work_->end_step();
+    for (std::size_t op = 0; op < program_.ops.size(); ++op)
+      if (program_.ops[op].kind == OpKind::Compute) times[op].parts = work_->parts(int(op));
     return times;
   }
 
@@ -107,10 +109,9 @@ class Step {
     for (const int before : op.after) wait_for(end_, before);
     if (doing_) doing_(op_name(op));
     const Mark begin = device_->mark();
-    ComputeParts parts;
     switch (op.kind) {
       case OpKind::Compute:
-        parts = work_->compute(index);
+        work_->compute(index);
         break;
       case OpKind::Collective:
         work_->collective(index);
@@ -124,7 +125,6 @@ class Step {
     }
     const Mark end = device_->mark();
     const std::lock_guard lock(mutex_);
-    parts_[std::size_t(index)] = parts;
     begin_[std::size_t(index)] = begin;
     end_[std::size_t(index)] = end;
     changed_.notify_all();
@@ -146,7 +146,6 @@ class Step {
   std::mutex mutex_;
   std::condition_variable changed_;
   Marks begin_, end_, arrival_;  // by op
-  std::vector<ComputeParts> parts_;
   std::size_t lanes_ended_ = 0;
   std::exception_ptr error_;
 };

@@ -9,9 +9,9 @@ namespace windtunnel {
 std::int64_t handle_of(LayerContext& context);
 LayerContext& context_of(torch::autograd::AutogradContext* state);
 
-// Runs the collective and counts the time that this rank's compute stream has waited for it.
+// Runs the collective, for which this rank's compute stream waits.
 void communicate(LayerContext& context, const std::function<void()>& collective);
-// Only what the collective takes longer than the computation has been waited for.
+// Only what the collective takes longer than the computation is waited for.
 void communicate_beside(LayerContext& context, const std::function<void()>& collective,
                         const std::function<void()>& computation);
 

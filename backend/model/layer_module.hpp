@@ -40,11 +40,12 @@ struct LayerContext {
   // Where a backward pass puts the weight gradients of linears and convolutions off to; null:
   // computes them at once.
   std::vector<DeferredGradient>* deferred = nullptr;
-  // Runs the first beside the second and returns when both have ended: collectives that hide behind
-  // GEMMs. Empty: one after the other.
-  std::function<void(const std::function<void()>&, const std::function<void()>&)> beside;
-  Seconds communication;  // time that this rank's compute stream has spent waiting for the layers'
-                          // collectives; grows
+  // Starts a collective that hides behind what is computed next, and returns what waits for its
+  // end. Empty: collectives run first.
+  std::function<std::function<void()>(const std::function<void()>& collective)> beside;
+  // Runs what makes this rank's compute stream wait for a collective of the layers, and knows how
+  // long that takes. Empty: nobody asks.
+  std::function<void(const std::function<void()>& wait)> waiting;
 
   int tensor_size() const { return size_of(tensor); }
   int tensor_rank() const { return rank_in(tensor); }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.hpp"
+#include "cluster/measured_gemms.hpp"
 
 namespace windtunnel {
 
@@ -92,8 +93,19 @@ Seconds tiled_time(const GpuSpec& gpu, const Work& work, DType type) {
                              split_time(gpu, work, batch, split);
         best = best ? std::min(*best, time) : time;
       }
-  const FlopRate sustained = peak * (sustained_part(gemm, type) * clock_under_limit(gpu));
-  return std::max(work.kernels * *best, work.flops / sustained);
+  return work.kernels * *best;
+}
+
+Seconds sustained_time(const GpuSpec& gpu, const Work& work, DType type) {
+  const FlopRate peak = *gpu.peak[static_cast<std::size_t>(type)];
+  return work.flops / (peak * (sustained_part(gpu.gemm, type) * clock_under_limit(gpu)));
+}
+
+Seconds curve_time(const GpuSpec& gpu, const Work& work, DType type) {
+  const FlopRate peak = *gpu.peak[static_cast<std::size_t>(type)];
+  const double size = is_by_flops(work.op) ? work.flops.value : work.bytes.value;
+  const double efficiency = curve(gpu, work.op).at(size / work.kernels) * work.efficiency;
+  return work.flops / (peak * (efficiency * (work.is_cudnn ? gpu.cudnn_attention : 1)));
 }
 
 Seconds compute_time(const GpuSpec& gpu, const Work& work, DType type) {
@@ -101,10 +113,14 @@ Seconds compute_time(const GpuSpec& gpu, const Work& work, DType type) {
   const auto& peak = gpu.peak[static_cast<std::size_t>(type)];
   SIM_CHECK(peak.has_value(),
             gpu.name + " has no peak for " + std::string(name_of(kDTypeNames, type)));
-  if (work.m > 0 && !gpu.gemm.tiles.empty()) return tiled_time(gpu, work, type);
-  const double size = is_by_flops(work.op) ? work.flops.value : work.bytes.value;
-  const double efficiency = curve(gpu, work.op).at(size / work.kernels) * work.efficiency;
-  return work.flops / (*peak * (efficiency * (work.is_cudnn ? gpu.cudnn_attention : 1)));
+  const bool has_tiles = work.m > 0 && !gpu.gemm.tiles.empty();
+  const auto modelled = [&](const Work& any) {
+    return has_tiles ? tiled_time(gpu, any, type) : curve_time(gpu, any, type);
+  };
+  Seconds time = modelled(work);
+  if (work.op == OpClass::Matmul && !gpu.measured_gemms.empty())
+    time = time * measured_over_modelled(gpu.measured_gemms, work, type, *peak, modelled);
+  return has_tiles ? std::max(time, sustained_time(gpu, work, type)) : time;
 }
 
 Seconds memory_time(const GpuSpec& gpu, const Work& work) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -50,6 +51,14 @@ struct GemmTiles {
   std::vector<Tile> tiles;            // empty: matmuls follow the efficiency curve
 };
 
+// C[m,n] += A[m,k] B[k,n] as it was measured, alone on the GPU.
+struct MeasuredGemm {
+  DType type = DType::Bf16;
+  std::int64_t m = 0, n = 0, k = 0;
+  double efficiency = 1;  // part of the type's peak, the launch not counted; in (0, 1]
+  bool operator==(const MeasuredGemm&) const = default;
+};
+
 struct GpuSpec {
   std::string name;
   std::string source;
@@ -59,6 +68,8 @@ struct GpuSpec {
   std::array<std::optional<FlopRate>, kDTypeNames.size()> peak;  // dense, by DType
   std::array<EfficiencyCurve, kOpClassNames.size()> efficiency;  // by OpClass; Fixed has none
   GemmTiles gemm;
+  // Correct what tiles, or the curve, say of a matmul (measured_gemms.hpp); empty: nothing does.
+  std::vector<MeasuredGemm> measured_gemms;
   double cudnn_attention = 1;  // speed of cuDNN's attention in that of the Attention curve's kernel
   Seconds launch_overhead;     // of the stream, per kernel
   std::optional<Watts> tdp;
@@ -76,7 +87,8 @@ double clock_under_limit(const GpuSpec& gpu);
 //   latency + ceil(tiles / processors) * 2 m' n' (k' + fill') / (peak / processors * e),
 // and no less than flops / (peak * sustained). `e` includes the efficiency of the alignment: the
 // largest power of two that divides m, n and k, in bytes (rows may run along any two of them).
-// Elsewhere `e` is the curve of the operation's class, times
+// Where GEMMs were measured, the time of either model is multiplied by what they took of their own
+// modelled times. Elsewhere `e` is the curve of the operation's class, times
 // `cudnn_attention` for attention by cuDNN; e_bytes the Elementwise curve (for
 // Optimizer and Embedding their own). A work's own format goes before `type`. Curves are read at
 // the size of one kernel: a work of 10 kernels has kernels of a tenth of its FLOPs and bytes, and

@@ -128,9 +128,13 @@ std::string memory_text(const Plan& plan, const MeasuredRun& measured) {
   for (std::size_t rank = 0; rank < measured.peak_memory.size(); ++rank) {
     const int pipeline = plan.grid.coordinates(int(rank)).pipeline;
     const Bytes planned = total(peak_memory(plan.programs[std::size_t(pipeline)]).at_peak);
-    text +=
-        fmt::format("  rank {:<4} predicted {:>10}  measured {:>10} (whole process)\n", rank,
-                    readable(planned.value, "B"), readable(measured.peak_memory[rank].value, "B"));
+    const std::string counts = measured.peak_reserved.empty()
+                                   ? "whole process"
+                                   : fmt::format("allocated; {} reserved",
+                                                 readable(measured.peak_reserved[rank].value, "B"));
+    text += fmt::format("  rank {:<4} predicted {:>10}  measured {:>10} ({})\n", rank,
+                        readable(planned.value, "B"),
+                        readable(measured.peak_memory[rank].value, "B"), counts);
   }
   return text;
 }

@@ -58,9 +58,22 @@ GemmTiles read_gemm(YamlMap& map) {
   return gemm;
 }
 
+// [type, m, n, k, efficiency]
+MeasuredGemm read_measured_gemm(const YamlValue& value) {
+  const std::vector<YamlValue> items = value.items();
+  if (items.size() != 5) value.fail("expected [type, m, n, k, efficiency]");
+  return {items[0].one_of<DType>(kDTypeNames), items[1].integer(1, kLargestDimension),
+          items[2].integer(1, kLargestDimension), items[3].integer(1, kLargestDimension),
+          items[4].proportion()};
+}
+
 EfficiencyCurve read_curve(YamlMap map, OpClass op, GpuSpec& gpu) {
   EfficiencyCurve curve;
   curve.source = map.at("source").text();
+  if (op == OpClass::Matmul)
+    if (const auto measured = map.find("measured"))
+      for (const YamlValue& gemm : measured->items())
+        gpu.measured_gemms.push_back(read_measured_gemm(gemm));
   if (op == OpClass::Matmul && map.find("tiles")) {
     gpu.gemm = read_gemm(map);
     return curve;

@@ -217,13 +217,17 @@ void read_simulation(YamlMap& map, Job& job) {
 // What the profile says of devices replaces what the topology says, but no GPU that is emulated.
 void read_job_profile(const YamlValue& value, Job& job) {
   job.profile = read_named(value, FileKind::Profile, read_profile);
+  bool has_gpus = false;
   for (NodeType& node : job.cluster.node_types) {
+    has_gpus = has_gpus || node.gpu.arch != "cpu";
     const auto& gpu = job.profile->gpu;
     if (gpu && gpu->arch == node.gpu.arch && job.compute == ComputeMode::Real) node.gpu = *gpu;
     if (job.profile->cpu_seconds_per_byte && node.gpu.arch != "cpu")
       value.fail("the profile's cpu_per_byte is of ranks on CPUs, and the node '" + node.name +
                  "' has GPUs");
   }
+  if (job.profile->kernel_issue && has_gpus && !job.host.sets() && job.compute == ComputeMode::Real)
+    job.host.kernel = *job.profile->kernel_issue;
   if (job.profile->cpu_seconds_per_byte)
     job.cluster.communication.cpu_seconds_per_byte = *job.profile->cpu_seconds_per_byte;
 }

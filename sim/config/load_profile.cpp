@@ -108,6 +108,8 @@ Profile read_profile(YamlMap map) {
   if (const auto value = map.find("noise")) profile.noise = value->text();
   if (const auto value = map.find("cpu_per_byte"))
     profile.cpu_seconds_per_byte = value->quantity(QuantityKind::TimePerByte);
+  if (const auto value = map.find("kernel_issue"))
+    profile.kernel_issue = Seconds(value->quantity(QuantityKind::Duration));
   if (const auto value = map.find("gpu")) profile.gpu = read_gpu(value->map());
   read_list(
       map, "layers", read_layer,

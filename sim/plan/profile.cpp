@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/check.hpp"
+#include "plan/gpu_text.hpp"
 
 namespace windtunnel {
 
@@ -21,15 +22,6 @@ Seconds MeasuredCurve::at(double size) const {
 
 namespace {
 
-std::string quoted(const std::string& text) {
-  std::string result = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') result += '\\';
-    result += c == '\n' ? ' ' : c;
-  }
-  return result + '"';
-}
-
 std::string figure_text(const Figure& figure) {
   return fmt::format("{:.5e} s, {:.2f} %", figure.time.value, 100 * figure.spread);
 }
@@ -41,33 +33,6 @@ std::string curve_text(const MeasuredCurve& curve, std::string_view unit, int in
     text += fmt::format("\n{:{}}- [{:.0f}{}, {}]", "", indent, point.size, unit,
                         figure_text(point.figure));
   return text + "\n";
-}
-
-// Sizes of compute-bound kernels are FLOPs, of memory-bound ones bytes.
-bool is_by_flops(OpClass op) {
-  return op == OpClass::Matmul || op == OpClass::Attention || op == OpClass::Convolution;
-}
-
-std::string gpu_text(const GpuSpec& gpu) {
-  std::string text = fmt::format(
-      "gpu:\n  name: {}\n  source: {}\n  arch: {}\n  memory: {:.0f} B\n"
-      "  memory_bandwidth: {:.5e} B/s\n  peak:\n",
-      quoted(gpu.name), quoted(gpu.source), gpu.arch, gpu.memory.value, gpu.memory_bandwidth.value);
-  for (std::size_t i = 0; i < gpu.peak.size(); ++i)
-    if (gpu.peak[i])
-      text += fmt::format("    {}: {:.5e} FLOP/s\n", kDTypeNames[i], gpu.peak[i]->value);
-  text += fmt::format("  launch_overhead: {{value: {:.5e} s, source: {}}}\n  efficiency:\n",
-                      gpu.launch_overhead.value, quoted(gpu.source));
-  for (std::size_t i = 0; i < gpu.efficiency.size(); ++i) {
-    const EfficiencyCurve& curve = gpu.efficiency[i];
-    if (OpClass(i) == OpClass::Fixed) continue;
-    text += fmt::format("    {}:\n      source: {}\n      points:\n", kOpClassNames[i],
-                        quoted(curve.source));
-    for (const EfficiencyCurve::Point& point : curve.points)
-      text += fmt::format("        - [{:.5e} {}, {:.4f}]\n", point.size,
-                          is_by_flops(OpClass(i)) ? "FLOP" : "B", point.efficiency);
-  }
-  return text;
 }
 
 std::string layer_text(const LayerTime& layer) {
@@ -112,6 +77,8 @@ std::string to_yaml(const Profile& profile) {
   if (!profile.noise.empty()) text += fmt::format("noise: {}\n", quoted(profile.noise));
   if (profile.cpu_seconds_per_byte)
     text += fmt::format("cpu_per_byte: {:.5g} ns/B\n", *profile.cpu_seconds_per_byte * 1e9);
+  if (profile.kernel_issue)
+    text += fmt::format("kernel_issue: {:.5e} s\n", profile.kernel_issue->value);
   if (profile.gpu) text += gpu_text(*profile.gpu);
   text += section("layers", profile.layers, layer_text);
   text += section("optimizers", profile.optimizers, optimizer_text);

@@ -105,6 +105,7 @@ struct Profile {
   std::vector<CollectiveTime> collectives;
   std::vector<MessageTime> messages;
   std::optional<double> cpu_seconds_per_byte;  // as Communication has it
+  std::optional<Seconds> kernel_issue;         // Host::kernel of jobs on GPUs that say none
 };
 
 // As load_profile reads it: the same profile, the same bytes.

@@ -18,6 +18,18 @@ Json spans_json(const RankTrace& rank) {
   return spans;
 }
 
+Json bytes_json(const std::vector<Bytes>& all) {
+  Json list = Json::array();
+  for (const Bytes& bytes : all) list.push_back(bytes.value);
+  return list;
+}
+
+std::vector<Bytes> bytes_list(const Json& list) {
+  std::vector<Bytes> all;
+  for (const Json& bytes : list) all.emplace_back(bytes.get<double>());
+  return all;
+}
+
 RankTrace rank_trace(const Json& spans, const Plan& plan, int rank) {
   RankTrace trace{rank, 1, plan.grid.coordinates(rank).pipeline, {}};
   const std::size_t ops = plan.programs[std::size_t(trace.program)].ops.size();
@@ -39,9 +51,8 @@ std::string to_json(const MeasuredRun& run) {
       {"machine", run.machine},   {"software", run.software}, {"step_times_s", run.step_times},
       {"p10_s", run.p10},         {"median_s", run.median},   {"p90_s", run.p90},
       {"attempts", run.attempts}, {"noise", run.noise},       {"losses", run.losses}};
-  Json memory = Json::array();
-  for (const Bytes& bytes : run.peak_memory) memory.push_back(bytes.value);
-  json["peak_memory_bytes"] = memory;
+  json["peak_memory_bytes"] = bytes_json(run.peak_memory);
+  if (!run.peak_reserved.empty()) json["peak_reserved_bytes"] = bytes_json(run.peak_reserved);
   // By rank: [op, start, end, tensor-parallel communication, recomputation], seconds.
   json["spans"] = Json::array();
   for (const RankTrace& rank : run.trace.ranks) json["spans"].push_back(spans_json(rank));
@@ -63,8 +74,9 @@ MeasuredRun measured_run(const std::string& text, const Plan& plan) {
     run.attempts = json.at("attempts").get<int>();
     run.noise = json.at("noise").get<std::string>();
     run.losses = json.at("losses").get<std::vector<double>>();
-    for (const Json& bytes : json.at("peak_memory_bytes"))
-      run.peak_memory.push_back(Bytes(bytes.get<double>()));
+    run.peak_memory = bytes_list(json.at("peak_memory_bytes"));
+    if (json.contains("peak_reserved_bytes"))
+      run.peak_reserved = bytes_list(json.at("peak_reserved_bytes"));
     const Json& ranks = json.at("spans");
     if (int(ranks.size()) != plan.grid.size())
       throw std::runtime_error("spans of another number of ranks than the plan's");

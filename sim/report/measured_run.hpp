@@ -22,6 +22,7 @@ struct MeasuredRun {
   std::string noise;                    // why the figures are not to be trusted, or empty
   std::vector<double> losses;           // by step, warm-up included; empty when compute is emulated
   std::vector<Bytes> peak_memory;       // by rank: resident set (CPU) or allocated (GPU)
+  std::vector<Bytes> peak_reserved;     // by rank: of the GPU, by the allocator; empty on CPUs
 };
 
 std::string to_json(const MeasuredRun& run);  // measured.json

@@ -28,7 +28,7 @@ Job small_mlp(const Parallelism& parallel) {
 ComputeTimes times_of(const std::vector<Job>& jobs) {
   at::set_num_threads(1);  // as calibrate does: more would share the compute thread's core
   Progress progress(false);
-  return measure_layers(jobs, 0, progress);
+  return measure_layers(jobs, make_cpu_device(0, true), progress);
 }
 
 void check_passes(const Job& job, const ComputeTimes& times, const std::array<bool, 4>& wanted) {

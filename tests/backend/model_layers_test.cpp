@@ -12,11 +12,10 @@ namespace {
 
 constexpr double kTolerance = 1e-5;
 
-// Runs what it is given beside a thread of its own.
-void run_beside(const std::function<void()>& first, const std::function<void()>& second) {
-  std::thread thread(first);
-  second();
-  thread.join();
+// Starts what it is given on a thread of its own.
+std::function<void()> started_beside(const std::function<void()>& collective) {
+  const auto thread = std::make_shared<std::thread>(collective);
+  return [thread] { thread->join(); };
 }
 
 // The part of a full gradient that rank `rank` of `t` has.
@@ -59,15 +58,18 @@ void check_same_gradients(const Job& job, const ModelRun& actual, const ModelRun
 // Runs of all ranks of a tensor-parallel group.
 std::vector<ModelRun> split_runs(const Job& job, bool defers, bool runs_beside) {
   std::vector<ModelRun> runs(std::size_t(job.parallel.tensor));
-  std::vector<double> waits(runs.size());
+  std::vector<int> waits(runs.size());
   run_group(job.parallel.tensor, [&](Group& group) {
     LayerContext context = context_of(job, &group);
-    if (runs_beside) context.beside = run_beside;
+    if (runs_beside) context.beside = started_beside;
+    context.waiting = [&](const std::function<void()>& wait) {
+      ++waits[std::size_t(group.rank())];
+      wait();
+    };
     runs[std::size_t(group.rank())] = layerwise_run(job, context, defers);
-    waits[std::size_t(group.rank())] = context.communication.value;
   });
   if (job.parallel.tensor == 1) return runs;
-  for (const double wait : waits) CHECK(wait > 0);
+  for (const int count : waits) CHECK(count > 0);
   return runs;
 }
 

@@ -104,6 +104,80 @@ TEST_CASE("large GEMMs sustain what the power limit leaves, small ones do not re
   CHECK(clock_under_limit(gpu) == 1);
 }
 
+// Seconds of a bf16 GEMM in those that the peak needs.
+double slowdown(const GpuSpec& gpu, std::int64_t m, std::int64_t n, std::int64_t k) {
+  const Work work = matmul(m, n, k, DType::Bf16);
+  return kernel_time(gpu, work, DType::Bf16).value / (work.flops.value / 312e12);
+}
+
+TEST_CASE("a measured GEMM takes what it took, whatever the model says") {
+  GpuSpec gpu = perfect_gpu();
+  gpu.measured_gemms = {{DType::Bf16, 4096, 4096, 4096, 0.5}, {DType::Bf16, 4096, 4096, 512, 0.4}};
+  CHECK(slowdown(gpu, 4096, 4096, 4096) == Approx(2));
+  CHECK(slowdown(gpu, 4096, 4096, 512) == Approx(2.5));
+  gpu.gemm = {.processors = 100, .fill = 64, .latency = Seconds(2e-6), .tiles = {{128, 128, 0.9}}};
+  CHECK(slowdown(gpu, 4096, 4096, 4096) == Approx(2));
+  CHECK(slowdown(gpu, 4096, 4096, 512) == Approx(2.5));
+  gpu.gemm.sustained = 0.25;  // power limits it all the same
+  CHECK(slowdown(gpu, 4096, 4096, 4096) == Approx(4));
+}
+
+TEST_CASE("a GEMM between measured ones is as far off the model as they are") {
+  GpuSpec gpu = perfect_gpu();
+  gpu.measured_gemms = {{DType::Bf16, 1024, 4096, 4096, 0.5},
+                        {DType::Bf16, 4096, 4096, 4096, 0.125}};
+  // Half way in the logarithm: the mean of log 2 and log 8.
+  CHECK(slowdown(gpu, 2048, 4096, 4096) == Approx(4));
+  // Three times as far from the first as from the second: weights 1/9 and 1, 8 (2/8)^(1/10).
+  CHECK(slowdown(gpu, 8192, 4096, 4096) == Approx(8 * std::pow(0.25, 0.1)));
+  // n and k count like m: log 2 away from the first, sqrt(5) log 2 from the second, weights 5 : 1.
+  CHECK(slowdown(gpu, 1024, 2048, 4096) == Approx(2 * std::pow(4, 1.0 / 6)));
+  // The rows of a batch are counted together, if they are one kernel.
+  Work work = matmul(512, 4096, 4096, DType::Bf16, 8);
+  const double bare = work.flops.value / 312e12;
+  CHECK(kernel_time(gpu, work, DType::Bf16).value == Approx(8 * bare));
+  work.kernels = 4;
+  CHECK(kernel_time(gpu, work, DType::Bf16).value == Approx(2 * bare));
+
+  // With tiles it is their time that is corrected: 16 x 32 tiles are 6 waves of 100, 32 x 32 are
+  // 11, and 24 x 32 are 8. Modelled factors of the bare time: 6 x 100 / 512, and so on.
+  gpu.gemm = {.processors = 100, .fill = 0, .latency = Seconds(0), .tiles = {{128, 128, 1}}};
+  gpu.measured_gemms = {{DType::Bf16, 2048, 4096, 4096, 0.5}, {DType::Bf16, 4096, 4096, 4096, 0.5}};
+  const double near = std::log(1.5), far = std::log(4 / 3.0);
+  const double first = 2 / (600 / 512.0), second = 2 / (1100 / 1024.0);
+  const double a = 1 / (near * near), b = 1 / (far * far);
+  CHECK(slowdown(gpu, 3072, 4096, 4096) ==
+        Approx(800 / 768.0 * std::exp((a * std::log(first) + b * std::log(second)) / (a + b))));
+}
+
+TEST_CASE("only GEMMs of the same type and alignment are kin, if there are any") {
+  GpuSpec gpu = perfect_gpu();
+  gpu.peak[std::size_t(DType::Fp16)] = FlopRate(312e12);
+  gpu.measured_gemms = {{DType::Bf16, 4096, 4096, 4096, 0.5},
+                        {DType::Bf16, 4097, 4096, 4096, 0.1},
+                        {DType::Fp16, 4098, 4096, 4096, 0.2}};
+  CHECK(slowdown(gpu, 4104, 4096, 4096) == Approx(2));   // 16 bytes
+  CHECK(slowdown(gpu, 4099, 4096, 4096) == Approx(10));  // 2 bytes
+  const Work odd = matmul(4099, 4096, 4096, DType::Fp16);
+  const Seconds bare = odd.flops / FlopRate(312e12);
+  CHECK(kernel_time(gpu, odd, DType::Fp16).value == Approx(5 * bare.value));  // there is no other
+  gpu.measured_gemms.pop_back();
+  CHECK(kernel_time(gpu, odd, DType::Fp16) == bare);
+  // Eight neighbours at most: the ninth, far off, says nothing.
+  gpu.measured_gemms = {{DType::Bf16, 64, 64, 64, 0.01}};
+  for (std::int64_t n = 1024; n < 1024 + 8 * 8; n += 8)
+    gpu.measured_gemms.push_back({DType::Bf16, 4096, n, 4096, 0.5});
+  CHECK(slowdown(gpu, 4096, 2048, 4096) == Approx(2));
+}
+
+TEST_CASE("measured GEMMs are no matter of convolutions") {
+  GpuSpec gpu = perfect_gpu();
+  gpu.measured_gemms = {{DType::Bf16, 4096, 4096, 4096, 0.5}};
+  Work work = matmul(4096, 4096, 4096, DType::Bf16);
+  work.op = OpClass::Convolution;
+  CHECK(kernel_time(gpu, work, DType::Bf16).value == Approx(work.flops.value / 312e12));
+}
+
 TEST_CASE("cuDNN's attention has a speed of its own") {
   GpuSpec gpu = perfect_gpu();
   gpu.cudnn_attention = 1.5;
