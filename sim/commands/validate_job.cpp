@@ -56,9 +56,9 @@ void RowMapping::read_framework() {
 void RowMapping::read_layout() {
   const std::string model = row_.text("model"), gpu = row_.text("gpu_type");
   const std::string cell =
-      fmt::format("{} on {} x {} by {} | {} on {} | {} in {} on {} of {}", model, row_.text("gpus"),
-                  gpu, row_.text("framework"), model, gpu, model, row_.text("precision"), gpu,
-                  row_.text("framework_version"));
+      fmt::format("{0} on {1} x {2} by {3} | {0} on {2} | {0} in {4} on {2} of {5} | {3}: {6}",
+                  model, row_.text("gpus"), gpu, row_.text("framework"), row_.text("precision"),
+                  row_.text("framework_version"), row_.text("notes"));
   layout_ = rules_.find("layouts", cell);
   if (!layout_) return;
   if (const std::string reason = (*layout_)["reason"]; !reason.empty()) refuse(reason, cell);

@@ -45,7 +45,7 @@ std::string RowMapping::execution() {
       is_fused_somehow && !usual.empty())
     kernel = usual;
   text += fmt::format("attention: {}\n", kernel);
-  const std::string kernels = core["kernels"].empty() ? (*framework_)["kernels"] : core["kernels"];
+  const std::string kernels = core["kernels"].empty() ? usual("kernels") : core["kernels"];
   if (!kernels.empty()) text += fmt::format("kernels: {}\n", kernels);
   for (const char* key :
        {"data_parallel", "pipeline_transfer", "gradient_accumulation", "host", "software"})

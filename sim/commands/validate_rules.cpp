@@ -45,7 +45,7 @@ const std::array<Section, 13>& known_sections() {
        {"family", "model", "extra", "ffn", "images", "virtual_stages", "attended_length"}},
       {"layouts",
        {"tensor", "context", "context_parallel", "micro_batch", "recompute", "recompute_layers",
-        "precision", "software", "host", "overlap_experts", "expert_dispatch"}},
+        "precision", "software", "kernels", "host", "overlap_experts", "expert_dispatch"}},
       {"schedules", {"schedule"}},
       {"recompute", {"recompute", "share"}},
       {"attention", {"attention", "kernels"}},

@@ -1,5 +1,7 @@
 #include "model/attention_core.hpp"
 
+#include "model/norm_kernels.hpp"
+
 #include <utility>
 
 #include "model/context_parallel.hpp"
@@ -97,12 +99,17 @@ Operation unfused_attention(const TransformerSlice& slice, const BlockShape& sha
 }  // namespace
 
 Operation rotary(const TransformerSlice& slice, const BlockShape& shape) {
-  const bool eager = slice.kernels != Kernels::Fused;
-  const double elements =
-      double(slice.tokens) * double((shape.heads + shape.kv_heads) * shape.head_size);
-  const double bytes = eager ? 2 * slice.element + 16 : 2 * slice.element;
-  const Work work = elementwise_kernels(bytes * elements / slice.tensor, eager ? 6 : 2);
-  return elementwise_operation("rotary", work, work, Bytes(0));
+  const double elements = double(slice.tokens) *
+                          double((shape.heads + shape.kv_heads) * shape.head_size) / slice.tensor;
+  const auto pass = [&](double compiled) {
+    if (slice.kernels == Kernels::Compiled)
+      return elementwise_kernels(compiled * 2 * slice.element * elements, 2);
+    if (slice.kernels == Kernels::Fused)
+      return elementwise_kernels(2 * slice.element * elements, 2);
+    return elementwise_kernels(kMixedTypes * (2 * slice.element + 16) * elements, 6);
+  };
+  return elementwise_operation("rotary", pass(kCompiledRotary.forward),
+                               pass(kCompiledRotary.backward), Bytes(0));
 }
 
 Operation query_key_norm(const TransformerSlice& slice, const BlockShape& shape) {

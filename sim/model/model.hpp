@@ -27,11 +27,17 @@ namespace windtunnel {
 enum class Recompute { None, Selective, Full, PerOp };
 inline constexpr std::array<std::string_view, 4> kRecomputeNames = {"none", "selective", "full",
                                                                     "per_op"};
-// Whether a chain of elementwise operators (RMSNorm, rotary positions, SwiGLU) is one kernel, or a
-// kernel for each operator as in eager PyTorch; or the norms alone are one. In convolution nets:
-// whether batch norm takes the ReLU and sum behind it along.
-enum class Kernels { Fused, FusedNorm, Eager };
-inline constexpr std::array<std::string_view, 3> kKernelsNames = {"fused", "fused_norm", "eager"};
+// Whether a chain of elementwise operators (norms, rotary positions, SwiGLU) is one kernel written
+// for it, or a kernel for each operator as in eager PyTorch; or the norms alone are one; or
+// torch.compile made it, whose norms and rotary positions are slower (norm_kernels.hpp). In
+// convolution nets: whether batch norm takes the ReLU and sum behind it along.
+enum class Kernels { Fused, FusedNorm, Eager, Compiled };
+inline constexpr std::array<std::string_view, 4> kKernelsNames = {"fused", "fused_norm", "eager",
+                                                                  "compiled"};
+// Whether rotary positions and SwiGLU are one kernel.
+constexpr bool is_chain_fused(Kernels kernels) {
+  return kernels == Kernels::Fused || kernels == Kernels::Compiled;
+}
 // Eager: a kernel for every operator around the softmax. Unfused: one kernel for the scaled and
 // masked softmax (Megatron-LM). Flash: FlashAttention-2, which a GPU's attention curve is of;
 // Flash1 its first version; Cudnn the kernels of cuDNN, which TransformerEngine picks on Hopper.

@@ -23,7 +23,7 @@ constexpr Software data_parallel(std::string_view name, const OperatorSet* opera
 }
 constexpr std::string_view kAsDdp = "memory as ddp, not counted; operators as their set says";
 
-constexpr std::array<Software, 15> kTable = {{
+constexpr std::array<Software, 17> kTable = {{
     {.name = "bare", .has_runtime = false, .source = "Korthikanti et al. 2022, arXiv:2205.05198"},
     // vocab_parallel_cross_entropy works in place on one fp32 copy; the GEMM's bf16 logits live
     // beside it forward, their gradient backward.
@@ -42,11 +42,24 @@ constexpr std::array<Software, 15> kTable = {{
      .source = "as megatron, with TransformerEngine's grouped MLP of the CuTe DSL "
                "(NVTE_CUTEDSL_FUSED_GROUPED_MLP; NVIDIA-NeMo/Megatron-Bridge, "
                "src/megatron/bridge/perf_recipes/qwen/gb300/qwen3_moe.py)"},
+    // Its norms became persistent ones (apex's FastLayerNorm) in December 2021.
+    {.name = "megatron-2021",
+     .norms = kApexNorms,
+     .logit_bytes_most = 2 + 4,
+     .source = "as megatron; megatron/model/fused_layer_norm.py, whose persistent kernel came with "
+               "version 2.6 (the date is from memory)"},
+    {.name = "internevo",
+     .norms = kApexNorms,
+     .logit_bytes_most = 2 + 4,
+     .source = "as megatron, not counted; norms: MixedFusedRMSNorm of apex (InternLM/InternEvo "
+               "internlm/model/ops/norm.py, from memory)"},
     // ZeRO reduces through a flat buffer of reduce_bucket_size = 5e8 gradients.
     {.name = "deepspeed",
+     .norms = kApexNorms,
      .logit_bytes_most = 2 + 4,
      .reduction_buffer = 5e8,
-     .source = "microsoft/DeepSpeed 38327e07, runtime/zero/config.py; else as megatron"},
+     .source = "microsoft/DeepSpeed 38327e07, runtime/zero/config.py; norms: "
+               "Megatron-DeepSpeed megatron/model/fused_layer_norm.py; else as megatron"},
     // torch operations for RMSNorm (normalised input times scale) and SwiGLU (silu(x) * gate), the
     // head all-gathers its logits, norms gather their output under sequence parallelism.
     {.name = "aleph-alpha-scaling",

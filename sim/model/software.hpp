@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/units.hpp"
+#include "model/norm_kernels.hpp"
 #include "model/operator_sets.hpp"
 
 namespace windtunnel {
@@ -18,6 +19,8 @@ struct Software {
   // separate operations in the activations' format (also the normalised input, for the scale's
   // gradient).
   double norm_copies = 1;
+  // Fused norms (`kernels: fused` and `fused_norm`).
+  NormKernels norms = kOnePassNorms;
   // A fused SwiGLU keeps gate and up; as separate operations also silu(gate).
   bool fused_gate = true;
   bool fp8_gate = false;  // keeps them in one byte each

@@ -142,17 +142,22 @@ Operation row_parallel_linear(const TransformerSlice& slice, const GemmNames& na
 
 Operation norm_operation(const TransformerSlice& slice, std::string_view name) {
   const double bytes = slice.local_hidden().value;
-  return with_operators(slice, BlockPart::Norm, slice.local_elements(),
-                        elementwise_operation(name, elementwise_kernels(2 * bytes, 1),
-                                              elementwise_kernels(3 * bytes, 2),
-                                              Bytes(slice.software->norm_copies * bytes)));
+  const NormKernels kernels = slice.kernels == Kernels::Eager      ? kPyTorchNorms
+                              : slice.kernels == Kernels::Compiled ? kCompiledNorms
+                                                                   : slice.software->norms;
+  return with_operators(
+      slice, BlockPart::Norm, slice.local_elements(),
+      elementwise_operation(name, elementwise_kernels(kernels.forward * 2 * bytes, 1),
+                            elementwise_kernels(kernels.backward * 3 * bytes, 2),
+                            Bytes(slice.software->norm_copies * bytes)));
 }
 
 Operation rms_norm_operation(const TransformerSlice& slice, std::string_view name) {
   if (slice.kernels != Kernels::Eager) return norm_operation(slice, name);
   const double n = slice.local_elements(), e = slice.element;
-  return elementwise_operation(name, elementwise_kernels((4 * e + 28) * n, 7),
-                               elementwise_kernels((9 * e + 52) * n, 12), Bytes((2 * e + 4) * n));
+  return elementwise_operation(name, elementwise_kernels(kMixedTypes * (4 * e + 28) * n, 7),
+                               elementwise_kernels(kMixedTypes * (9 * e + 52) * n, 12),
+                               Bytes((2 * e + 4) * n));
 }
 
 // Without dropout: 3 e n forward, and backward the sum of the two branches' gradients, 3 e n.
@@ -180,7 +185,7 @@ Operation activation_function(const TransformerSlice& slice, std::string_view na
 // backward, and what SiLU returned is kept too.
 Operation swiglu(const TransformerSlice& slice, std::string_view name, double elements) {
   const double bytes = slice.element * elements;
-  const bool eager = slice.kernels != Kernels::Fused;
+  const bool eager = !is_chain_fused(slice.kernels);
   const double kept = slice.software->fp8_gate               ? 2 * elements
                       : slice.software->fused_gate && !eager ? 2 * bytes
                                                              : 3 * bytes;
