@@ -75,6 +75,28 @@ TEST_CASE("GEMMs of A100 by shape", "[gemm]") {
   CHECK(held_out.mean < 0.09);
 }
 
+TEST_CASE("GEMMs under a power limit as the mean of measured pairs", "[gemm]") {
+  std::ifstream file(WINDTUNNEL_SOURCE_DIR "/tests/data/power_limits.csv");
+  REQUIRE(file);
+  double exponents = 0;
+  int pairs = 0;
+  for (std::string line; std::getline(file, line);) {
+    double low_watts = 0, high_watts = 0, low = 0, high = 0;
+    const auto comma = line.find(',');
+    if (line.starts_with('#') || comma == std::string::npos ||
+        std::sscanf(line.c_str() + comma, ",%lf,%lf,%lf,%lf", &low_watts, &high_watts, &low,
+                    &high) != 4)
+      continue;
+    exponents += std::log(low / high) / std::log(low_watts / high_watts);
+    ++pairs;
+  }
+  REQUIRE(pairs == 4);
+  GpuSpec gpu;
+  gpu.tdp = Watts(800);
+  gpu.power_limit = Watts(400);
+  CHECK(std::log2(clock_under_limit(gpu)) == Approx(-exponents / pairs).epsilon(0.01));
+}
+
 TEST_CASE("GEMMs that add to a sum are slower by what that moves", "[gemm]") {
   std::ifstream file(WINDTUNNEL_SOURCE_DIR "/tests/data/gemm_sums.csv");
   REQUIRE(file);

@@ -141,8 +141,9 @@ Seconds sums_time(const GpuSpec& gpu, const Work& work) {
 }  // namespace
 
 double clock_under_limit(const GpuSpec& gpu) {
+  constexpr double kExponent = 0.9;
   if (!gpu.power_limit || !gpu.tdp) return 1;
-  return std::min(1.0, std::cbrt(gpu.power_limit->value / gpu.tdp->value));
+  return std::min(1.0, std::pow(gpu.power_limit->value / gpu.tdp->value, kExponent));
 }
 
 Seconds kernel_time(const GpuSpec& gpu, const Work& work, DType type) {

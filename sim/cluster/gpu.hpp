@@ -76,9 +76,10 @@ struct GpuSpec {
   std::optional<Watts> power_limit;  // below the TDP, set by whoever runs the GPU
 };
 
-// What GEMMs sustain under the power limit, relative to `sustained` at the TDP: the power of CMOS
-// logic goes with frequency times voltage squared, the voltage with the frequency, so the clock
-// goes with the cube root of the power (static power neglected). 1 without a limit or a TDP.
+// What GEMMs sustain under the power limit, relative to `sustained` at the TDP: (limit / TDP)^0.9,
+// the mean of four pairs of measurements (tests/data/power_limits.csv). The power of CMOS logic
+// goes with frequency times voltage squared; under a limit the voltage is near its floor, and what
+// is left is close to linear. 1 without a limit or a TDP.
 double clock_under_limit(const GpuSpec& gpu);
 
 // Roofline with efficiencies: kernels * launch + max(flops / (peak * e), bytes / (bandwidth *
