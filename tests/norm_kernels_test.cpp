@@ -9,6 +9,7 @@
 
 #include "catch.hpp"
 #include "config/load.hpp"
+#include "model/operation.hpp"
 
 namespace windtunnel {
 
