@@ -6,6 +6,7 @@
 #include <string>
 
 #include "backend/program.hpp"
+#include "config/load.hpp"
 
 namespace windtunnel {
 namespace {
@@ -65,6 +66,38 @@ TEST_CASE("a profile that calibrate wrote serves simulate and validate", "[gloo]
   done("simulate " + kJob + out("modelled"));
   CHECK(of_trial == Approx(predicted("simulated")).epsilon(1e-9));
   CHECK(of_trial != Approx(predicted("modelled")).epsilon(1e-9));
+}
+
+TEST_CASE("what nccl-tests printed joins what calibrate measures", "[gloo]") {
+  const TemporaryFolder folder("nccl_tests");
+  const std::string test = folder.path / "all_reduce_perf.txt", profile = folder.path / "both.yaml";
+  write_text(test,
+             "#  Rank  0 Group  0 Pid   4711 on     node-1 device  0 [0x07] Made-up GPU 9000\n"
+             "#  Rank  1 Group  0 Pid   4712 on     node-1 device  1 [0x0f] Made-up GPU 9000\n"
+             "  1024  256  float  sum  -1  20.00  0.05  0.08  0  25.00  0.04  0.06  0\n");
+  const auto calibrated = [&](const std::string& ranks) {
+    const End end = end_of(kProgram + " calibrate " + kJob + " --ranks " + ranks +
+                               " --allow-noise --out " + profile + " --nccl-tests " + test,
+                           folder);
+    INFO(end.errors);
+    REQUIRE(end.code == 0);
+    return load_profile(profile);
+  };
+  const MeasuredCurve curve{{{1024, {Seconds(25e-6), 0.2}}}};  // in place; 20 us out of place
+  const Profile one = calibrated("1");
+  CHECK(one.source == "windtunnel calibrate, nccl-tests");
+  CHECK(one.gpu);
+  CHECK(one.layers.size() == 4);
+  REQUIRE(one.collectives.size() == 1);
+  CHECK(one.collectives[0] ==
+        CollectiveTime{CollectiveKind::AllReduce, CollectivePurpose::Plain, 2, 1, curve});
+  // Of two ranks the plain all-reduce was measured too, and gives way.
+  const Profile two = calibrated("2");
+  REQUIRE(two.collectives.size() == 7);
+  CHECK(two.collectives.back() == one.collectives[0]);
+  for (std::size_t i = 0; i < 6; ++i) CHECK(two.collectives[i].curve.points.size() > 1);
+  REQUIRE(two.slowdowns.size() == 1);
+  CHECK(two.slowdowns[0].ranks == 2);
 }
 
 }  // namespace windtunnel
