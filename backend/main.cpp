@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "backend/backend_error.hpp"
+#include "backend/calibrate/add_communication.hpp"
 #include "backend/calibrate/calibrate.hpp"
 #include "backend/comm/watchdog.hpp"
 #include "backend/execute/real_work.hpp"
@@ -172,23 +173,6 @@ int ranks_per_node(const CalibrateOptions& options, const Place& place) {
   return lab->hosts.front().ranks;
 }
 
-// What nccl-tests measured takes the place of the like.
-void add_nccl_tests(Profile tests, Profile& profile) {
-  profile.source += ", " + tests.source;
-  for (CollectiveTime& test : tests.collectives) {
-    std::erase_if(profile.collectives, [&](const CollectiveTime& own) {
-      return own.kind == test.kind && own.purpose == test.purpose && own.ranks == test.ranks &&
-             own.nodes == test.nodes;
-    });
-    profile.collectives.push_back(std::move(test));
-  }
-  for (MessageTime& test : tests.messages) {
-    std::erase_if(profile.messages,
-                  [&](const MessageTime& own) { return own.nodes == test.nodes; });
-    profile.messages.push_back(std::move(test));
-  }
-}
-
 int write_calibrated(const std::string& path, const Profile& profile) {
   const std::string problem = write_profile(path, profile);
   if (!problem.empty()) return fail(problem);
@@ -218,7 +202,7 @@ int calibrate_one_rank(const CalibrateOptions& options, const std::vector<Job>& 
     calibration->profile.noise =
         fmt::format("{} figures, the first: {}", noise.size(), noise.front());
   }
-  if (tests) add_nccl_tests(*tests, calibration->profile);
+  if (tests) add_communication(*tests, calibration->profile);
   return write_calibrated(options.out, calibration->profile);
 }
 

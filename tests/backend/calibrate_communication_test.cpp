@@ -4,6 +4,7 @@
 
 #include <atomic>
 
+#include "backend/calibrate/add_communication.hpp"
 #include "backend/calibrate/beside_times.hpp"
 #include "backend/calibrate/communication_times.hpp"
 #include "backend/thread_group.hpp"
@@ -153,6 +154,29 @@ TEST_CASE("one process has nobody to communicate with") {
   CHECK(measure_beside({}, {}, none, device, progress).slowdowns.empty());
   CHECK(communication_tasks({}, 1) == 0);
   CHECK(beside_tasks(1) == 0);
+}
+
+TEST_CASE("another profile's communication takes the place of the like") {
+  Profile profile{.name = "card", .source = "here", .date = "2026-11-23"};
+  const auto all_reduce = [](CollectivePurpose purpose, int ranks, int nodes, double ms) {
+    return CollectiveTime{CollectiveKind::AllReduce, purpose, ranks, nodes,
+                          MeasuredCurve{{{1024, {Seconds(ms / 1e3), 0}}}}};
+  };
+  const CollectiveTime plain = all_reduce(CollectivePurpose::Plain, 2, 1, 1),
+                       gradients = all_reduce(CollectivePurpose::Gradients, 2, 1, 2),
+                       spread = all_reduce(CollectivePurpose::Plain, 2, 2, 3),
+                       better = all_reduce(CollectivePurpose::Plain, 2, 1, 4),
+                       larger = all_reduce(CollectivePurpose::Plain, 8, 1, 5);
+  const MessageTime in_node{1, plain.curve}, between{2, plain.curve}, faster{2, better.curve};
+  profile.collectives = {plain, gradients, spread};
+  profile.messages = {in_node, between};
+  Profile tests{.name = "fabric", .source = "there", .date = "2026-11-23"};
+  tests.collectives = {better, larger};
+  tests.messages = {faster};
+  add_communication(tests, profile);
+  CHECK(profile.source == "here, there");
+  CHECK((profile.collectives == std::vector<CollectiveTime>{gradients, spread, better, larger}));
+  CHECK((profile.messages == std::vector<MessageTime>{in_node, faster}));
 }
 
 }  // namespace windtunnel
