@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "backend/calibrate/progress.hpp"
+#include "backend/comm/rendezvous.hpp"
 #include "backend/execute/device.hpp"
 #include "backend/execute/rank_groups.hpp"
-#include "backend/launch/place.hpp"
 #include "plan/profile.hpp"
 
 namespace windtunnel {

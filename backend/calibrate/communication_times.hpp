@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "backend/calibrate/progress.hpp"
+#include "backend/comm/rendezvous.hpp"
 #include "backend/execute/device.hpp"
 #include "backend/execute/rank_groups.hpp"
-#include "backend/launch/place.hpp"
 #include "plan/job.hpp"
 
 namespace windtunnel {

@@ -4,7 +4,7 @@
 #include <numeric>
 #include <vector>
 
-#include "backend/launch/place.hpp"
+#include "backend/comm/rendezvous.hpp"
 
 namespace windtunnel {
 
