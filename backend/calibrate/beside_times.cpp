@@ -21,7 +21,7 @@ namespace {
 constexpr double kStretch = 0.05;  // seconds of kernels, so that a few interrupts do not decide
 // Of communication, in times of those kernels alone: beside it they take less than so many times as
 // long, and the longest of them still ends before it does.
-constexpr double kMargin = 4;
+constexpr double kMargin = 8;
 constexpr double kLeastPerByte = 1e-12;  // seconds; less is noise around nothing
 
 constexpr const char* kGemms = "GEMMs";
