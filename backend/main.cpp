@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "backend/backend_error.hpp"
+#include "backend/calibrate/add_communication.hpp"
 #include "backend/calibrate/calibrate.hpp"
 #include "backend/comm/watchdog.hpp"
 #include "backend/execute/real_work.hpp"
@@ -42,6 +43,7 @@ struct CalibrateOptions {
   std::string out;
   int ranks = 0;  // 0: as many as the largest job has GPUs
   bool allow_noise = false;
+  bool lab = false;
 };
 
 int fail(const std::string& why) {
@@ -102,19 +104,16 @@ int run_one_rank(const Options& options, const Job& job, const Place& place) {
 }
 
 // This process starts the ranks, on this host or in the lab's.
-int run_all_ranks(const Options& options, const Job& job, std::vector<std::string> command) {
-  ProcessJob processes;
-  command.front() = "/proc/self/exe";
-  processes.command = std::move(command);
-  processes.processes = job.gpus;
+int run_all_ranks(ProcessJob processes, bool in_lab) {
+  processes.command.front() = "/proc/self/exe";
   std::optional<Lab> lab;
-  if (options.lab) {
+  if (in_lab) {
     lab = lab_that_is_up();
     if (!lab) return fail("no lab is up: 'windtunnel lab up TOPOLOGY' builds one");
     const LabHost& last = lab->hosts.back();
-    if (last.first_rank + last.ranks < job.gpus)
+    if (last.first_rank + last.ranks < processes.processes)
       return fail(fmt::format("the lab has room for {} ranks, the job has {}",
-                              last.first_rank + last.ranks, job.gpus));
+                              last.first_rank + last.ranks, processes.processes));
     processes.address = lab->hosts.front().address;
     processes.environment["GLOO_SOCKET_IFNAME"] = lab->hosts.front().interface;
     processes.in_child = [&lab](int rank) {
@@ -144,7 +143,7 @@ int run_job(const Options& options, const std::vector<std::string>& command) {
         return fail(complaint);
     return run_one_rank(options, job, *place);
   }
-  return run_all_ranks(options, job, command);
+  return run_all_ranks({.command = command, .processes = job.gpus}, options.lab);
 }
 
 // ---- calibrate ----------------------------------------------------------------------------------
@@ -166,16 +165,32 @@ void refuse_other_gpu(const std::string& file, const std::vector<Job>& jobs) {
                     file, last.name, first.name));
 }
 
+// A lab's hosts are nodes of its topology, though all on this machine.
+int ranks_per_node(const CalibrateOptions& options, const Place& place) {
+  if (!options.lab) return place.local_world;
+  const std::optional<Lab> lab = lab_that_is_up();
+  if (!lab) throw BackendError("the lab is gone");
+  return lab->hosts.front().ranks;
+}
+
+int write_calibrated(const std::string& path, const Profile& profile) {
+  const std::string problem = write_profile(path, profile);
+  if (!problem.empty()) return fail(problem);
+  fmt::print("wrote {}\n", path);
+  return kDone;
+}
+
 // This process is one rank.
 int calibrate_one_rank(const CalibrateOptions& options, const std::vector<Job>& jobs,
-                       const Place& place) {
-  if (const std::string complaint = blas_complaint(measured_blas(), slowest_rate());
-      !complaint.empty())
-    return fail(complaint);
+                       const std::optional<Profile>& tests, const Place& place) {
+  if (computes(jobs))
+    if (const std::string complaint = blas_complaint(measured_blas(), slowest_rate());
+        !complaint.empty())
+      return fail(complaint);
   Rendezvous rendezvous(place);
   Watchdog watchdog(place);
-  auto calibration =
-      calibrate(jobs, rendezvous, [&](const std::string& what) { watchdog.doing(what); });
+  auto calibration = calibrate(jobs, rendezvous, ranks_per_node(options, place),
+                               [&](const std::string& what) { watchdog.doing(what); });
   if (!calibration) return kDone;
   const std::vector<std::string>& noise = calibration->noise;
   if (!noise.empty()) {
@@ -187,20 +202,14 @@ int calibrate_one_rank(const CalibrateOptions& options, const std::vector<Job>& 
     calibration->profile.noise =
         fmt::format("{} figures, the first: {}", noise.size(), noise.front());
   }
-  const std::string problem = write_profile(options.out, calibration->profile);
-  if (!problem.empty()) return fail(problem);
-  fmt::print("wrote {}\n", options.out);
-  return kDone;
+  if (tests) add_communication(*tests, calibration->profile);
+  return write_calibrated(options.out, calibration->profile);
 }
 
-int run_calibrate(const CalibrateOptions& options, std::vector<std::string> command) {
-  if (!options.nccl_tests.empty()) {
-    if (!options.jobs.empty()) throw ConfigError("error: --nccl-tests reads files and runs no job");
-    const std::string problem = write_profile(options.out, load_nccl_tests(options.nccl_tests));
-    if (!problem.empty()) return fail(problem);
-    fmt::print("wrote {}\n", options.out);
-    return kDone;
-  }
+int run_calibrate(const CalibrateOptions& options, const std::vector<std::string>& command) {
+  std::optional<Profile> tests;
+  if (!options.nccl_tests.empty()) tests = load_nccl_tests(options.nccl_tests);
+  if (tests && options.jobs.empty()) return write_calibrated(options.out, *tests);
   std::vector<Job> jobs;
   int ranks = 1;
   for (const std::string& file : options.jobs) {
@@ -210,21 +219,15 @@ int run_calibrate(const CalibrateOptions& options, std::vector<std::string> comm
       throw ConfigError(fmt::format("{}: error: {}", file, complaint));
     refuse_other_gpu(file, jobs);
   }
-  if (const auto place = place_from_environment()) return calibrate_one_rank(options, jobs, *place);
+  if (const auto place = place_from_environment())
+    return calibrate_one_rank(options, jobs, tests, *place);
   if (const std::string noise = noise_of_machine(); !noise.empty() && !options.allow_noise)
     return fail(
         fmt::format("the machine is not quiet: {}; --allow-noise measures all the same and "
                     "marks the profile",
                     noise));
-  ProcessJob processes;
-  command.front() = "/proc/self/exe";
-  processes.command = std::move(command);
-  processes.processes = options.ranks > 0 ? options.ranks : ranks;
-  if (const auto end = run_processes(processes)) {
-    fmt::print(stderr, "error: {}\n", end->text);
-    return end->exit_code == kWrongInput ? kWrongInput : kFailed;
-  }
-  return kDone;
+  return run_all_ranks({.command = command, .processes = options.ranks > 0 ? options.ranks : ranks},
+                       options.lab);
 }
 
 void add_calibrate_options(CLI::App* verb, CalibrateOptions& options) {
@@ -236,7 +239,9 @@ void add_calibrate_options(CLI::App* verb, CalibrateOptions& options) {
       ->allow_extra_args(false)
       ->take_all();
   verb->add_option("--nccl-tests", options.nccl_tests,
-                   "measures nothing: reads what all_reduce_perf and its sisters printed");
+                   "adds what all_reduce_perf and its sisters printed; without a JOB nothing is "
+                   "measured");
+  verb->add_flag("--lab", options.lab, "on the hosts of the lab that is up");
   verb->add_flag("--allow-noise", options.allow_noise,
                  "write a profile, marked as noisy, where figures do not repeat");
 }

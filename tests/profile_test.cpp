@@ -87,6 +87,7 @@ TEST_CASE("a profile is read as it was written") {
   profile.collectives = {{CollectiveKind::ReduceScatter, CollectivePurpose::Gradients, 4, 2,
                           curve_of({{1024, 3}, {1048576, 250}})}};
   profile.messages = {{2, curve_of({{4096, 35}})}};
+  profile.slowdowns = {{2, 1, {1.125, 0.01}, {1.5, 0.02}}, {4, 2, {1, 0}, {2, 0.5}}};
   profile.cpu_seconds_per_byte = 6.5e-10;
   profile.gpu = load_gpu(WINDTUNNEL_SOURCE_DIR "/topologies/gpus/cpu-core.yaml");
   const TemporaryFolder folder("profile");
@@ -104,6 +105,7 @@ TEST_CASE("a profile is read as it was written") {
   CHECK(read.optimizers == profile.optimizers);
   CHECK(read.collectives == profile.collectives);
   CHECK(read.messages == profile.messages);
+  CHECK(read.slowdowns == profile.slowdowns);
   CHECK(*read.cpu_seconds_per_byte == Approx(6.5e-10).epsilon(1e-12));
   REQUIRE(read.gpu);
   CHECK(read.gpu->memory_bandwidth == profile.gpu->memory_bandwidth);
@@ -257,6 +259,26 @@ TEST_CASE("a measured all-reduce takes its time") {
   check_step(job, 99 + 50.0 * 944);
 }
 
+TEST_CASE("what a profile has of kernels beside collectives is listed") {
+  Job job = job_of(kMlp + "parallel: {data: 2}\n", 2);
+  job.profile = profile_of_layers(job);
+  const std::string layers = "block 0, block 1, head, input",
+                    reduction = "all_reduce of 2 ranks on 2 nodes",
+                    rest = "gradient norm, optimizer",
+                    beside = "kernels beside collectives of 2 ranks on 2 nodes";
+  const std::string profile = "profile test, 2026-11-21, quiet\n";
+  const auto coverage = [&] { return profile_coverage(job, build_plan(job)); };
+  CHECK(coverage() == profile + "  measured: " + layers + "\n  by the topology's models: " +
+                          reduction + ", gradient norm, " + beside + ", optimizer\n");
+  job.profile->slowdowns = {{2, 2, {1.25, 0}, {1.5, 0}}};
+  CHECK(coverage() == profile + "  measured: block 0, block 1, head, input, " + beside +
+                          "\n  by the topology's models: " + reduction + ", " + rest + "\n");
+  // Emulated compute is slowed by nothing.
+  job.compute = ComputeMode::Emulated;
+  CHECK(measured_times(job).slowdowns.empty());
+  CHECK(coverage().find("beside") == std::string::npos);
+}
+
 TEST_CASE("a measured message takes its time") {
   // GPipe of two synthetic stages: F 1 ms, message 3 ms, B 2 ms, one micro-batch. F 0-1, 4-5; B
   // 5-7, message 7-10, B 10-12.
@@ -289,6 +311,10 @@ TEST_CASE("a profile in a job, by file and by option") {
     CHECK(job.cluster.communication.cpu_seconds_per_byte == Approx(1e-9));
     CHECK(job.cluster.node_types[0].gpu.name == "this core");
   }
+  // Emulated compute takes no core, whoever copies.
+  const Job emulated = load_job_text(text + "compute: emulated\nprofile: " + path + "\n",
+                                     WINDTUNNEL_SOURCE_DIR "/workloads/t.yaml");
+  CHECK(emulated.cluster.communication.cpu_seconds_per_byte == 0);
 }
 
 TEST_CASE("a card's profile says how fast its host issues kernels, unless the job does") {

@@ -4,10 +4,12 @@
 #include <fmt/format.h>
 #include <stdlib.h>
 
+#include <algorithm>
 #include <chrono>
 #include <iterator>
 #include <thread>
 
+#include "backend/calibrate/beside_times.hpp"
 #include "backend/calibrate/communication_times.hpp"
 #include "backend/calibrate/kernel_times.hpp"
 #include "backend/calibrate/layer_times.hpp"
@@ -16,6 +18,18 @@
 #include "backend/execute/measurement.hpp"
 
 namespace windtunnel {
+
+namespace {
+
+bool is_real(const Job& job) {
+  return job.compute == ComputeMode::Real;
+}
+
+}  // namespace
+
+bool computes(const std::vector<Job>& jobs) {
+  return jobs.empty() || std::ranges::any_of(jobs, is_real);
+}
 
 std::string noise_of_machine() {
   const ProcessorTimes before = processor_times();
@@ -51,26 +65,41 @@ GpuSpec gpu_of(const std::vector<Job>& jobs) {
 }  // namespace
 
 std::optional<Calibration> calibrate(const std::vector<Job>& jobs, Rendezvous& rendezvous,
+                                     int ranks_per_node,
                                      const std::function<void(const std::string&)>& doing) {
   at::set_num_threads(1);
   const Place& place = rendezvous.place();
   const GpuSpec gpu = gpu_of(jobs);
   const bool is_cpu = gpu.arch == "cpu";
-  const KernelGrid grid = is_cpu ? core_grid() : gpu_grid(jobs);
+  std::vector<Job> computing;
+  std::ranges::copy_if(jobs, std::back_inserter(computing), is_real);
+  std::optional<KernelGrid> grid;
+  if (computes(jobs)) grid = is_cpu ? core_grid() : gpu_grid(computing);
   const std::shared_ptr<Device> device = make_device(gpu, place.local_rank);
   Progress progress(place.rank == 0);
-  for (const Job& job : jobs) progress.expect(job.parallel.pipeline);
-  if (is_cpu) progress.expect(communication_tasks(jobs, place.world));
-  progress.expect(kernel_tasks(grid));
+  for (const Job& job : computing) progress.expect(job.parallel.pipeline);
+  progress.expect(communication_tasks(jobs, place.world));
+  if (grid) progress.expect(beside_tasks(place.world) + kernel_tasks(*grid));
 
   // Groups before pinning: threads inherit the wide affinity.
   doing("calibration of communication");
-  CommunicationTimes communication;
-  if (is_cpu) communication = measure_communication(jobs, rendezvous, progress);
+  Place on_nodes = place;
+  on_nodes.local_world = ranks_per_node;
+  const RankGroups::Maker make_group = [&](const std::string& name,
+                                           const std::vector<int>& members) {
+    return rendezvous.group(name, members, device->place());
+  };
+  CommunicationTimes communication =
+      measure_communication(jobs, on_nodes, make_group, *device, progress);
+  BesideTimes beside;
+  if (grid)
+    beside = measure_beside(is_cpu ? core_beside() : gpu_beside(grid->type), on_nodes, make_group,
+                            *device, progress);
   doing("calibration of layers");
-  ComputeTimes compute = measure_layers(jobs, device, progress);
+  ComputeTimes compute = measure_layers(computing, device, progress);
   doing("calibration of kernels");
-  KernelTimes kernels = measure_kernels(*device, grid, gpu, progress);
+  KernelTimes kernels;
+  if (grid) kernels = measure_kernels(*device, *grid, gpu, progress);
   if (place.rank != 0) {
     rendezvous.set(fmt::format("calibrated {}", place.rank), "done");
     return std::nullopt;
@@ -79,7 +108,7 @@ std::optional<Calibration> calibrate(const std::vector<Job>& jobs, Rendezvous& r
 
   const DeviceFacts facts = device->facts();
   Calibration result;
-  for (auto* noise : {&communication.noise, &compute.noise, &kernels.noise})
+  for (auto* noise : {&communication.noise, &beside.noise, &compute.noise, &kernels.noise})
     result.noise.insert(result.noise.end(), std::make_move_iterator(noise->begin()),
                         std::make_move_iterator(noise->end()));
   result.profile = {.name = fmt::format("{} ranks", place.world),
@@ -87,16 +116,19 @@ std::optional<Calibration> calibrate(const std::vector<Job>& jobs, Rendezvous& r
                     .date = utc_date(),
                     .hardware = facts.hardware,
                     .software = facts.software,
-                    .gpu = std::move(kernels.gpu),
                     .layers = std::move(compute.layers),
                     .optimizers = std::move(compute.optimizers),
                     .collectives = std::move(communication.collectives),
                     .messages = std::move(communication.messages),
-                    .cpu_seconds_per_byte = communication.cpu_seconds_per_byte,
+                    .slowdowns = std::move(beside.slowdowns),
+                    .cpu_seconds_per_byte = beside.cpu_seconds_per_byte,
                     .kernel_issue = kernels.issue};
   if (place.world == 1) result.profile.name = "1 rank";
-  // Ranks share the memory of a host.
-  if (is_cpu) result.profile.gpu->memory = result.profile.gpu->memory / place.local_world;
+  if (grid) {
+    result.profile.gpu = std::move(kernels.gpu);
+    // Ranks share the memory of a host.
+    if (is_cpu) result.profile.gpu->memory = result.profile.gpu->memory / place.local_world;
+  }
   return result;
 }
 

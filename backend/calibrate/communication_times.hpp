@@ -2,13 +2,13 @@
 // back, at the sizes that jobs use and a grid of others.
 #pragma once
 
-#include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "backend/calibrate/progress.hpp"
 #include "backend/comm/rendezvous.hpp"
+#include "backend/execute/device.hpp"
+#include "backend/execute/rank_groups.hpp"
 #include "plan/job.hpp"
 
 namespace windtunnel {
@@ -16,13 +16,14 @@ namespace windtunnel {
 struct CommunicationTimes {
   std::vector<CollectiveTime> collectives;
   std::vector<MessageTime> messages;
-  std::optional<double> cpu_seconds_per_byte;
   std::vector<std::string> noise;  // what was refused, and why
 };
 
-// Called by all processes; all get the same times. Groups are the first 2, 4, ... processes and
-// all of them.
-CommunicationTimes measure_communication(const std::vector<Job>& jobs, Rendezvous& rendezvous,
+// Called by all processes, each with its device, on which the groups that it makes communicate: by
+// that device's clock, events on a stream of a GPU. All get the same times. `place.local_world`:
+// ranks of a node.
+CommunicationTimes measure_communication(const std::vector<Job>& jobs, const Place& place,
+                                         const RankGroups::Maker& make_group, Device& device,
                                          Progress& progress);
 
 // Tasks of the above, as the progress counts them.

@@ -8,11 +8,12 @@
 // Broadcast: binomial tree. A member sends to all its children at once when it has the whole
 //   buffer. Steps: depth of the tree, the most ones in the binary form of a member's number. The
 //   root sends S ceil(log2 n). Time alone of n = 2, 3, 4, 8 without latency: 1, 2, 3, 6 S/B.
-// All-to-all: every pair at once. Steps: 1. Bytes sent per member: S (n-1)/n. Time alone:
-//   a + S (n-1)/(nB).
-// Source: facebookincubator/gloo, gloo/allreduce.cc (ring), allgather.cc, broadcast.cc,
-// alltoall.cc. Leaves out: segments, into which the rings cut their messages (gloo_model.hpp has
-// what they save), copies to and from flat buffers, unfair sharing of a port by TCP.
+// All-to-all: ours, over send and receive: pairwise, each member to the next, then to the one after
+//   it. Gloo's own sends to all at once, and flows into one port do not share it evenly over TCP.
+//   Steps: n-1. Bytes sent per member: S (n-1)/n. Time alone: (n-1)(a + S/(nB)).
+// Source: facebookincubator/gloo, gloo/allreduce.cc (ring), allgather.cc, broadcast.cc.
+// Leaves out: segments, into which the rings cut their messages (gloo_model.hpp has what they
+// save), copies to and from flat buffers.
 #include <algorithm>
 #include <bit>
 #include <numeric>
@@ -54,19 +55,10 @@ std::vector<std::vector<Edge>> tree_levels(int n) {
   return levels;
 }
 
-std::vector<Edge> all_pairs(int n) {
-  std::vector<Edge> edges;
-  for (int from = 0; from < n; ++from)
-    for (int to = 0; to < n; ++to)
-      if (from != to) edges.push_back({from, to});
-  return edges;
-}
-
 std::vector<Phase> phases(CollectiveKind kind, const Group& group, Bytes size) {
   const int n = group.size();
   if (n == 1) return {};
-  if (kind == CollectiveKind::AllToAll)
-    return {{.edges = all_pairs(n), .bytes_per_edge = size / n, .rounds = 1}};
+  if (kind == CollectiveKind::AllToAll) return kPairwise.phases(kind, group, size);
   std::vector<Phase> result;
   if (kind == CollectiveKind::Broadcast) {
     for (std::vector<Edge>& level : tree_levels(n))
@@ -95,18 +87,14 @@ std::vector<Round> ring_rounds(CollectiveKind kind, int n, Bytes size) {
 std::vector<Round> rounds(CollectiveKind kind, const Group& group, Bytes size) {
   const int n = group.size();
   if (n == 1) return {};
+  if (kind == CollectiveKind::AllToAll) return kPairwise.rounds(kind, group, size);
   if (is_ring(kind)) return ring_rounds(kind, n, size);
   std::vector<Round> result;
   for (const Phase& phase : phases(kind, group, size)) {
     Round& round = result.emplace_back();
-    for (const auto& [from, to] : phase.edges) {
-      const bool whole = kind == CollectiveKind::Broadcast;
-      round.push_back({.from = from,
-                       .to = to,
-                       .first_block = whole ? 0 : from * n + to,
-                       .blocks = whole ? n : 1,
-                       .bytes = phase.bytes_per_edge});
-    }
+    for (const auto& [from, to] : phase.edges)
+      round.push_back(
+          {.from = from, .to = to, .first_block = 0, .blocks = n, .bytes = phase.bytes_per_edge});
   }
   return result;
 }
@@ -118,6 +106,6 @@ constinit const CollectiveAlgorithm kGloo = {
     .supports = supports,
     .phases = phases,
     .rounds = rounds,
-    .source = "facebookincubator/gloo, allreduce.cc, allgather.cc, broadcast.cc, alltoall.cc"};
+    .source = "facebookincubator/gloo, allreduce.cc, allgather.cc, broadcast.cc"};
 
 }  // namespace windtunnel

@@ -228,7 +228,7 @@ void read_job_profile(const YamlValue& value, Job& job) {
   }
   if (job.profile->kernel_issue && has_gpus && !job.host.sets() && job.compute == ComputeMode::Real)
     job.host.kernel = *job.profile->kernel_issue;
-  if (job.profile->cpu_seconds_per_byte)
+  if (job.profile->cpu_seconds_per_byte && job.compute == ComputeMode::Real)
     job.cluster.communication.cpu_seconds_per_byte = *job.profile->cpu_seconds_per_byte;
 }
 

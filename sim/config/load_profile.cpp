@@ -83,6 +83,25 @@ MessageTime read_message(YamlMap map) {
   return time;
 }
 
+// [times as long, spread]
+Ratio read_ratio(const YamlValue& value) {
+  const std::vector<YamlValue> items = value.items();
+  if (items.size() != 2) value.fail("expected [slowdown, spread]");
+  const double ratio = items[0].ratio();
+  if (ratio < 1) items[0].fail("kernels take at least as long beside a collective as alone: 1");
+  return {ratio, items[1].quantity(QuantityKind::Percentage, true)};
+}
+
+SlowdownBeside read_slowdown(YamlMap map) {
+  SlowdownBeside slowdown;
+  slowdown.ranks = int(map.at("ranks").integer(2, kMostRanks));
+  slowdown.nodes = int(map.at("nodes").integer(1, slowdown.ranks));
+  slowdown.gemm = read_ratio(map.at("gemm"));
+  slowdown.copy = read_ratio(map.at("copy"));
+  map.finish();
+  return slowdown;
+}
+
 // The items of an optional list, each once.
 template <class Item, class Same>
 void read_list(YamlMap& map, std::string_view key, Item (*read)(YamlMap), const Same& is_same,
@@ -130,6 +149,12 @@ Profile read_profile(YamlMap map) {
       map, "messages", read_message,
       [](const MessageTime& a, const MessageTime& b) { return a.nodes == b.nodes; },
       profile.messages);
+  read_list(
+      map, "slowdowns", read_slowdown,
+      [](const SlowdownBeside& a, const SlowdownBeside& b) {
+        return a.ranks == b.ranks && a.nodes == b.nodes;
+      },
+      profile.slowdowns);
   map.finish();
   return profile;
 }

@@ -243,7 +243,7 @@ CollectiveCost Communicators::cost_of(const CollectiveUse& use, const std::vecto
       measured_.collective(use.group.kind, use.kind, shape.size(), shape.nodes());
   CollectiveCost cost = by_nccl ? cost_by_nccl(use, members, shape, group)
                                 : cost_by_links(use, members, shape, group);
-  if (model == CommunicationModel::Nccl) cost.compute_share = compute_share(shape, members);
+  cost.compute_share = compute_share(shape, members);
   if (curve)
     take_measured(curve->at(use.size.value), cost);
   else if (model == CommunicationModel::Gloo)
@@ -252,18 +252,23 @@ CollectiveCost Communicators::cost_of(const CollectiveUse& use, const std::vecto
     slow_down(measured_over_model(nccl_graph(members, shape), use.kind, shape.size(), shape.nodes(),
                                   use.size),
               cost);
+  if (measured_.slowdown(shape.size(), shape.nodes()) != nullptr) return cost;
   const auto& phases = all[std::size_t(cost.communicator)].phases;
   for (std::size_t i = 0; i < phases.size(); ++i)
     cost.per_member += cost.steps[i].bytes * phases[i].edges / double(members.size());
   return cost;
 }
 
-// Of the multiprocessors, by NCCL's kernels.
-double Communicators::compute_share(const Group& shape, const std::vector<int>& members) const {
+ComputeShare Communicators::compute_share(const Group& shape,
+                                          const std::vector<int>& members) const {
+  if (const SlowdownBeside* measured = measured_.slowdown(shape.size(), shape.nodes()))
+    return {1 - 1 / measured->gemm.value, 1 - 1 / measured->copy.value};
+  if (cluster_.spec.communication.model != CommunicationModel::Nccl) return {};
   constexpr double kMost = 0.9;  // a card of few multiprocessors still computes
   const NodeType& node = cluster_.node_type(shape.node_of_member.front());
-  return std::min(
+  const double share = std::min(
       kMost, 2.0 * nccl_graph(members, shape).channels / std::max(1, node.nccl->multiprocessors));
+  return {share, share};
 }
 
 // A latency for each round, the bytes as the links allow.

@@ -11,6 +11,7 @@
 #include "cluster/cluster.hpp"
 #include "collectives/collective.hpp"
 #include "collectives/nccl_model.hpp"
+#include "engine/compute_share.hpp"
 #include "engine/network.hpp"
 #include "plan/measured_times.hpp"
 #include "plan/plan.hpp"
@@ -44,11 +45,13 @@ struct CollectiveStep {
 struct CollectiveCost {
   int communicator = -1;  // -1: a group of one, nothing to do
   std::vector<CollectiveStep> steps;
-  // Part of a GPU's multiprocessors that its kernel takes from compute while it runs or waits for
-  // its members: one for each channel that NCCL runs, twice what its graph search finds (NCCL
-  // 2.30.7, src/graph/connect.cc). For alpha_beta 0.
-  double compute_share = 0;
-  Bytes per_member;  // sent by a member, and received: the mean over members
+  // What kernels lose while it runs or waits for its members: as a profile has measured it, or the
+  // multiprocessors that NCCL's kernel takes, one for each channel that NCCL runs, twice what its
+  // graph search finds (NCCL 2.30.7, src/graph/connect.cc). For others 0.
+  ComputeShare compute_share;
+  // Sent by a member, and received: the mean over members. 0 where the above has been measured, and
+  // the copies' part in it.
+  Bytes per_member;
 };
 
 // A distinct collective of the plan.
@@ -106,7 +109,7 @@ class Communicators {
   CollectiveCost cost_by_nccl(const CollectiveUse& use, const std::vector<int>& members,
                               const Group& shape, int group);
   Seconds time_on_links(const CommunicatorPhase& phase, Bytes bytes) const;
-  double compute_share(const Group& shape, const std::vector<int>& members) const;
+  ComputeShare compute_share(const Group& shape, const std::vector<int>& members) const;
   void slow_down(double factor, CollectiveCost& cost) const;
   void add_gloo_latencies(const CollectiveUse& use, CollectiveCost& cost) const;
   int find_or_lay(const CollectiveUse& use, const std::string& algorithm,

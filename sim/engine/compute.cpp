@@ -36,7 +36,7 @@ Compute::Next Compute::begin(int op) {
   pending_ = 1;
   for (const auto& [path, bytes] : merged.carried)
     traffic_.carry(path, bytes, begin, begin + total);
-  kernels_.start(copying + total, agenda_.now());
+  kernels_.start(copying + total, agenda_.now(), merged.memory_part);
   return Next::Nothing;
 }
 
@@ -47,7 +47,7 @@ Compute::Next Compute::kernels_done(std::uint32_t timer) {
   return part_done();
 }
 
-Compute::Next Compute::collective_done(double share) {
+Compute::Next Compute::collective_done(const ComputeShare& share) {
   kernels_.give_share_back(share);
   return part_done();
 }
@@ -94,6 +94,7 @@ Compute::Next Compute::begin_segment() {
   segment_start_ = agenda_.now();
   pending_ = 1;  // the kernels; they may take no time
   Seconds compute, issue, issued;
+  double memory_part = 0;
   bool has_collective = false;
   if (segment_ < block_->segments->size()) {
     const Segment& segment = (*block_->segments)[segment_];
@@ -103,9 +104,10 @@ Compute::Next Compute::begin_segment() {
     issue = host_ + input_.collective_issue - agenda_.now();
     host_ += segment.host;
     recompute_ += segment.recompute * factor;
+    memory_part = segment.memory_part();
     has_collective = segment.use >= 0;
   }
-  kernels_.start(compute, issued);
+  kernels_.start(compute, issued, memory_part);
   if (!has_collective) return Next::Nothing;
   ++pending_;
   if (issue.value <= 0) return join();
@@ -138,7 +140,7 @@ double Compute::noise() const {
   return 1 + input_.noise->amplitude * (2 * uniform - 1);
 }
 
-double Compute::share_of(int use) const {
+ComputeShare Compute::share_of(int use) const {
   return input_.communicators.cost(input_.program.rank, use).compute_share;
 }
 

@@ -42,7 +42,7 @@ class Compute {
   Next copies_done() { return begin_segment(); }
   Next issued() { return join(); }
   Next kernels_done(std::uint32_t timer);
-  Next collective_done(double share);
+  Next collective_done(const ComputeShare& share);
 
   int op() const { return op_; }
   int use() const { return (*block_->segments)[segment_].use; }
@@ -63,7 +63,7 @@ class Compute {
   Next join();
   Next part_done();
   double noise() const;
-  double share_of(int use) const;
+  ComputeShare share_of(int use) const;
 
   const ComputeInput input_;
   Agenda& agenda_;

@@ -68,6 +68,12 @@ bool is_forward(const BlockPiece& piece) {
   return piece.pass == ActionType::F || piece.recompute;
 }
 
+// Not by how large they are: a GEMM of few rows counts as one of many.
+bool is_memory_bound(const Work& work) {
+  return work.op == OpClass::Elementwise || work.op == OpClass::Embedding ||
+         work.op == OpClass::Optimizer;
+}
+
 bool takes_collective(const std::vector<Segment>& segments) {
   return !segments.empty() && segments.back().use < 0;
 }
@@ -100,7 +106,9 @@ std::vector<Segment> lower(const Block& block, DType type, const GpuSpec& gpu, d
     }
     const Seconds time = times[i].time * slowdown;
     if (!open) segments.push_back({});
-    append(segments.back(), time, std::get<Work>(piece.piece.what).kernels, times[i].issue);
+    const Work& work = std::get<Work>(piece.piece.what);
+    append(segments.back(), time, work.kernels, times[i].issue);
+    if (is_memory_bound(work)) segments.back().memory += time;
     if (piece.recompute) segments.back().recompute += time;
     open = !beside;
     beside = false;

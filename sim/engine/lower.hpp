@@ -22,8 +22,10 @@ struct Segment {
   int use = -1;       // index into Communicators::uses; -1: no collective
   Seconds compute;    // runs beside the collective if there is one, so the longer of the two counts
   Seconds recompute;  // part of `compute` that runs forward work again
+  Seconds memory;     // part of `compute` in kernels that memory binds
   Seconds host;       // issuing all of it, the collective first
   Seconds late;
+  double memory_part() const { return compute.value > 0 ? memory / compute : 0; }
 };
 
 // `slowdown` multiplies every kernel's time on the GPU. Where a layer's pass was measured, its

@@ -56,7 +56,7 @@ class Machine {
   void end_transfer(const Transfers::Transfer& ended);
 
   int use_of(const Op& op) const;
-  double share_of(int rank, const Op& op) const;
+  ComputeShare share_of(int rank, const Op& op) const;
   const Op& op_at(int rank, int op) const { return programs_[std::size_t(rank)].op(op); }
 
   const MachineInput& input_;
@@ -150,7 +150,7 @@ void Machine::handle(const Happening& happening) {
       go_on(of, compute_[std::size_t(of)].issued());
       return;
     case Event::PartDone:
-      go_on(of, compute_[std::size_t(of)].collective_done(0));
+      go_on(of, compute_[std::size_t(of)].collective_done({}));
       return;
     case Event::StepLatency:
       channels_.start_flows(of);
@@ -278,7 +278,7 @@ int Machine::use_of(const Op& op) const {
   return input_.communicators.use_index({op.group, op.collective, op.bytes});
 }
 
-double Machine::share_of(int rank, const Op& op) const {
+ComputeShare Machine::share_of(int rank, const Op& op) const {
   return input_.communicators.cost(programs_[std::size_t(rank)].rank, use_of(op)).compute_share;
 }
 

@@ -20,8 +20,9 @@ inline Seconds beside(Seconds kernels, Seconds collective, double share) {
 // run in lockstep.
 struct MergedBlock {
   Seconds total, communication, recompute;  // with a host that is always ahead
+  double memory_part = 0;                   // of `total`, in kernels that memory binds
   // Where the host issues slowly: the segments, walked when the block begins, and how long the
-  // collective of each takes and which share of the multiprocessors.
+  // collective of each takes and what share it takes of the kernels beside it.
   const std::vector<Segment>* segments = nullptr;
   struct Collective {
     Seconds time;

@@ -4,8 +4,10 @@
 
 namespace windtunnel {
 
-void RunningKernels::start(Seconds time, Seconds issued) {
+void RunningKernels::start(Seconds time, Seconds issued, double memory_part) {
   run_ = true;
+  memory_part_ = memory_part;
+  speed_ = speed();
   left_ = time;
   since_ = agenda_.now();
   issued_ = issued;
@@ -18,16 +20,22 @@ bool RunningKernels::end(std::uint32_t timer) {
   return true;
 }
 
-void RunningKernels::take_share(double share) {
-  if (share == 0) return;
-  shares_.insert(share);
+void RunningKernels::take_share(const ComputeShare& share) {
+  if (share == ComputeShare{}) return;
+  shares_.push_back(share);
   change_speed();
 }
 
-void RunningKernels::give_share_back(double share) {
-  if (share == 0) return;
-  shares_.extract(share);
+void RunningKernels::give_share_back(const ComputeShare& share) {
+  if (share == ComputeShare{}) return;
+  shares_.erase(std::ranges::find(shares_, share));
   change_speed();
+}
+
+double RunningKernels::speed() const {
+  double most = 0;
+  for (const ComputeShare& share : shares_) most = std::max(most, share.of(memory_part_));
+  return 1 - most;
 }
 
 void RunningKernels::set_timer() {
@@ -37,14 +45,14 @@ void RunningKernels::set_timer() {
 }
 
 void RunningKernels::change_speed() {
-  const double speed = shares_.empty() ? 1 : 1 - *shares_.rbegin();
-  if (speed == speed_) return;
+  const double changed = speed();
+  if (changed == speed_) return;
   if (run_) {
     const Seconds done = (agenda_.now() - since_) * speed_;
     left_ = std::max(Seconds(0), left_ - done);
     since_ = agenda_.now();
   }
-  speed_ = speed;
+  speed_ = changed;
   if (run_) set_timer();
 }
 

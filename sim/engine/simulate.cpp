@@ -131,7 +131,9 @@ std::optional<MergedBlock> merge(const std::vector<Segment>& segments, int rank,
                                  const Communicators& communicators, const Layout& layout,
                                  const std::vector<Merges>& merges, const Host& host) {
   MergedBlock block;
+  Seconds memory;
   for (const Segment& segment : segments) {
+    memory += segment.memory;
     Seconds collective;
     double share = 0;
     if (segment.use >= 0) {
@@ -142,7 +144,7 @@ std::optional<MergedBlock> merge(const std::vector<Segment>& segments, int rank,
         if (when == Merges::Never) return std::nullopt;
         block.only_quiet = block.only_quiet || when == Merges::InQuietPart;
         collective = run_alone(cost, layout, rank, block);
-        share = cost.compute_share;
+        share = cost.compute_share.of(segment.memory_part());
       }
     }
     const Seconds compute = beside(segment.compute, collective, share);
@@ -152,6 +154,7 @@ std::optional<MergedBlock> merge(const std::vector<Segment>& segments, int rank,
     block.communication += exposed;
     block.recompute += segment.recompute;
   }
+  if (block.total.value > 0) block.memory_part = memory / block.total;
   merge_equal_paths(block.carried);
   if (host.sets()) block.segments = &segments;
   return block;

@@ -136,6 +136,12 @@ const MeasuredCurve* MeasuredTimes::message(int nodes) const {
   return nullptr;
 }
 
+const SlowdownBeside* MeasuredTimes::slowdown(int ranks, int nodes) const {
+  for (const SlowdownBeside& slowdown : slowdowns)
+    if (slowdown.ranks == ranks && slowdown.nodes == nodes) return &slowdown;
+  return nullptr;
+}
+
 namespace {
 
 Seconds between(const std::map<double, Seconds>& times, double size) {
@@ -172,6 +178,7 @@ MeasuredTimes measured_times(const Job& job) {
   times.collectives = profile.collectives;
   times.messages = profile.messages;
   if (job.compute == ComputeMode::Emulated || job.recorded) return times;
+  times.slowdowns = profile.slowdowns;
   for (int layer = 0; layer < int(job.model.layers.size()); ++layer) {
     auto& passes = times.layers.emplace_back();
     const LayerIdentity identity = layer_identity(job, layer);
@@ -225,7 +232,10 @@ class Coverage {
     Coordinates at;
     at.pipeline = pipeline;
     const int rank = plan_.grid.rank(at);
-    if (op.kind == OpKind::Collective) add_collective(op.group, op.collective, rank);
+    if (op.kind == OpKind::Collective) {
+      add_collective(op.group, op.collective, rank);
+      if (op.stream != Stream::Compute) add_slowdown(op.group, rank);
+    }
     if (op.kind == OpKind::Send) {
       at.pipeline = op.peer;
       const int nodes = nodes_of(cluster_, {rank, plan_.grid.rank(at)});
@@ -234,9 +244,10 @@ class Coverage {
     }
     if (op.kind != OpKind::Compute) return;
     for (const BlockPiece& piece : plan_.blocks[std::size_t(op.block)]) {
-      if (const auto* collective = std::get_if<LayerCollective>(&piece.piece.what))
+      if (const auto* collective = std::get_if<LayerCollective>(&piece.piece.what)) {
         add_collective(group_kind(collective->group), collective->kind, rank);
-      else if (piece.layer >= 0)
+        if (collective->overlaps_next) add_slowdown(group_kind(collective->group), rank);
+      } else if (piece.layer >= 0)
         add_pass(piece.layer, piece.pass);
       else
         note((piece.piece.name == kOptimizerName ? times_.update : times_.norm).has_value(),
@@ -260,6 +271,15 @@ class Coverage {
     note(times_.collective(group.kind, kind, int(members.size()), nodes) != nullptr,
          fmt::format("{} of {} ranks on {} node{}", name_of(kCollectiveKindNames, kind),
                      members.size(), nodes, nodes == 1 ? "" : "s"));
+  }
+
+  void add_slowdown(GroupName group, int rank) {
+    const std::vector<int> members = plan_.grid.members(group, rank);
+    if (members.size() == 1 || job_.compute == ComputeMode::Emulated) return;
+    const int nodes = nodes_of(cluster_, members);
+    note(times_.slowdown(int(members.size()), nodes) != nullptr,
+         fmt::format("kernels beside collectives of {} ranks on {} node{}", members.size(), nodes,
+                     nodes == 1 ? "" : "s"));
   }
 
   const Job& job_;

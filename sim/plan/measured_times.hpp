@@ -28,11 +28,13 @@ struct MeasuredTimes {
   std::optional<MeasuredCurve> update, norm;  // by bytes of the plan's optimizer and norm
   std::vector<CollectiveTime> collectives;
   std::vector<MessageTime> messages;
+  std::vector<SlowdownBeside> slowdowns;
 
   std::optional<Pass> pass(int layer, ActionType pass) const;
   // Null: not measured. Where the wanted purpose was not measured, the plain collective is taken.
   const MeasuredCurve* collective(GroupKind group, CollectiveKind kind, int ranks, int nodes) const;
   const MeasuredCurve* message(int nodes) const;
+  const SlowdownBeside* slowdown(int ranks, int nodes) const;
 };
 // A pass of a layer that was not measured lies between those of its kin, of the same tensors if
 // there are such (a convolution on larger images), else of any (a wider transformer): its time goes

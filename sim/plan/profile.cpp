@@ -60,6 +60,14 @@ std::string collective_text(const CollectiveTime& time) {
                      curve_text(time.curve, " B", 6));
 }
 
+std::string slowdown_text(const SlowdownBeside& slowdown) {
+  const auto text = [](const Ratio& ratio) {
+    return fmt::format("[{:.5g}, {:.2f} %]", ratio.value, 100 * ratio.spread);
+  };
+  return fmt::format("  - ranks: {}\n    nodes: {}\n    gemm: {}\n    copy: {}\n", slowdown.ranks,
+                     slowdown.nodes, text(slowdown.gemm), text(slowdown.copy));
+}
+
 template <class Item, class Text>
 std::string section(std::string_view key, const std::vector<Item>& items, const Text& text_of) {
   if (items.empty()) return "";
@@ -86,6 +94,7 @@ std::string to_yaml(const Profile& profile) {
   text += section("messages", profile.messages, [](const MessageTime& time) {
     return fmt::format("  - nodes: {}\n    points:{}", time.nodes, curve_text(time.curve, " B", 6));
   });
+  text += section("slowdowns", profile.slowdowns, slowdown_text);
   return text;
 }
 

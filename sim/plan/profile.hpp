@@ -96,6 +96,21 @@ struct MessageTime {
   bool operator==(const MessageTime&) const = default;
 };
 
+struct Ratio {
+  double value = 1;
+  double spread = 0;
+  bool operator==(const Ratio&) const = default;
+};
+
+// How many times as long kernels take while a collective of such a group runs beside them.
+struct SlowdownBeside {
+  int ranks = 2;
+  int nodes = 1;
+  Ratio gemm;  // and whatever else arithmetic binds
+  Ratio copy;  // and whatever else memory binds
+  bool operator==(const SlowdownBeside&) const = default;
+};
+
 struct Profile {
   std::string name, source, date, hardware, software;
   std::string noise;           // why the machine was not quiet; empty: it was
@@ -104,6 +119,7 @@ struct Profile {
   std::vector<OptimizerTime> optimizers;
   std::vector<CollectiveTime> collectives;
   std::vector<MessageTime> messages;
+  std::vector<SlowdownBeside> slowdowns;
   std::optional<double> cpu_seconds_per_byte;  // as Communication has it
   std::optional<Seconds> kernel_issue;         // Host::kernel of jobs on GPUs that say none
 };

@@ -8,6 +8,8 @@
 #include "backend/backend_error.hpp"
 #include "backend/calibrate/kernel_times.hpp"
 #include "backend/execute/device.hpp"
+#include "backend/program.hpp"
+#include "config/load.hpp"
 #include "ranks.hpp"
 
 namespace windtunnel {
@@ -70,6 +72,40 @@ TEST_CASE("collectives of GPUs give every rank what the arithmetic says", "[nccl
     return;
   }
   CHECK(end_of_ranks(gpus, {"collectives_cuda"}).how == "");
+}
+
+TEST_CASE("calibrate measures collectives of cards, and kernels beside them", "[nccl]") {
+  const int gpus = c10::cuda::device_count();
+  if (gpus < 2) {
+    WARN("skipped: collectives need two GPUs, and this host shows " << gpus);
+    return;
+  }
+  const TemporaryFolder folder("nccl_profile");
+  const std::string job = folder.path / "job.yaml", profile = folder.path / "cards.yaml";
+  write_text(job,
+             "model: {name: tiny, source: test, family: mlp, inputs: 64, hidden: 256, layers: 2, "
+             "outputs: 64}\ncluster: " WINDTUNNEL_SOURCE_DIR
+             "/topologies/clusters/single-8xh100.yaml\ngpus: 2\nparallel: {data: 2}\n"
+             "batch: {global: 64, micro: 32}\nprecision: bf16\n");
+  const End end = end_of(
+      WINDTUNNEL_BACKEND_PROGRAM " calibrate " + job + " --ranks 2 --allow-noise --out " + profile,
+      folder);
+  INFO(end.errors);
+  REQUIRE(end.code == 0);
+  const Profile measured = load_profile(profile);
+  CHECK(measured.gpu);
+  REQUIRE(measured.collectives.size() == 7);
+  for (const CollectiveTime& collective : measured.collectives) {
+    CHECK(collective.ranks == 2);
+    CHECK(collective.nodes == 1);
+    CHECK(collective.curve.points.back().size == 1 << 30);
+    // No collective of 1 GiB is done at 10 TB/s, none of 1 KiB takes a millisecond.
+    CHECK(collective.curve.points.back().figure.time > Seconds(1e-4));
+    CHECK(collective.curve.points.front().figure.time < Seconds(1e-3));
+  }
+  REQUIRE(measured.messages.size() == 1);
+  REQUIRE(measured.slowdowns.size() == 1);
+  CHECK_FALSE(measured.cpu_seconds_per_byte);
 }
 
 }  // namespace windtunnel

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "backend/program.hpp"
+#include "config/load.hpp"
 
 namespace windtunnel {
 namespace {
@@ -44,7 +45,9 @@ TEST_CASE("a profile that calibrate wrote serves simulate and validate", "[gloo]
   REQUIRE(coverage != std::string::npos);
   const std::string sources =
       "\n  measured: block 0, block 1, gradient norm, head, input, optimizer\n"
-      "  by the topology's models: all_reduce of 2 ranks on 1 node\n";
+      "  by the topology's models: all_reduce of 2 ranks on 1 node, kernels beside collectives of "
+      "2 "
+      "ranks on 1 node\n";
   CHECK(prediction.find(sources, coverage) != std::string::npos);
 
   const End trial = end_of(kProgram + " validate " + kJob + with_profile + out("trials"), folder);
@@ -65,6 +68,28 @@ TEST_CASE("a profile that calibrate wrote serves simulate and validate", "[gloo]
   done("simulate " + kJob + out("modelled"));
   CHECK(of_trial == Approx(predicted("simulated")).epsilon(1e-9));
   CHECK(of_trial != Approx(predicted("modelled")).epsilon(1e-9));
+}
+
+TEST_CASE("what nccl-tests printed joins what calibrate measures", "[gloo]") {
+  const TemporaryFolder folder("nccl_tests");
+  const std::string test = folder.path / "all_reduce_perf.txt", profile = folder.path / "both.yaml";
+  write_text(test,
+             "#  Rank  0 Group  0 Pid   4711 on     node-1 device  0 [0x07] Made-up GPU 9000\n"
+             "#  Rank  1 Group  0 Pid   4712 on     node-1 device  1 [0x0f] Made-up GPU 9000\n"
+             "  1024  256  float  sum  -1  20.00  0.05  0.08  0  25.00  0.04  0.06  0\n");
+  const End end = end_of(kProgram + " calibrate " + kJob + " --ranks 1 --allow-noise --out " +
+                             profile + " --nccl-tests " + test,
+                         folder);
+  INFO(end.errors);
+  REQUIRE(end.code == 0);
+  const Profile both = load_profile(profile);
+  CHECK(both.source == "windtunnel calibrate, nccl-tests");
+  CHECK(both.gpu);
+  CHECK(both.layers.size() == 3);                              // of four two are alike
+  const MeasuredCurve curve{{{1024, {Seconds(25e-6), 0.2}}}};  // in place; 20 us out of place
+  REQUIRE(both.collectives.size() == 1);
+  CHECK(both.collectives[0] ==
+        CollectiveTime{CollectiveKind::AllReduce, CollectivePurpose::Plain, 2, 1, curve});
 }
 
 }  // namespace windtunnel

@@ -19,6 +19,7 @@
 #include "backend/lab/command.hpp"
 #include "backend/lab/lab_plan.hpp"
 #include "backend/lab/lab_state.hpp"
+#include "backend/program.hpp"
 #include "catch.hpp"
 #include "config/load.hpp"
 #include "flows.hpp"
@@ -167,6 +168,51 @@ TEST_CASE("lab: flows take the spine of their destination, as the simulator rout
   CHECK(apart[1] == Approx(12.5e6 * kTcpEfficiency).epsilon(0.05));
   CHECK(lab_down().problem.empty());
 }
+
+#ifdef WINDTUNNEL_BACKEND
+TEST_CASE("lab: calibrate measures what goes between the hosts, which are nodes") {
+  if (is_skipped()) return;
+  const TemporaryFolder folder("lab");
+  const std::string job = folder.path / "job.yaml", profile = folder.path / "lab.yaml";
+  write_text(job,
+             "model: {name: tiny, source: test, family: mlp, inputs: 16, hidden: 32, layers: 2, "
+             "outputs: 4}\ncluster: " +
+                 kData +
+                 "star-2-slow.yaml\ngpus: 2\nparallel: {data: 2}\nbatch: {global: 8, micro: 2}\n"
+                 "precision: fp32\noptimizer: sgd\ncompute: emulated\n");
+  // Other programs may run beside the tests: whether the figures are sound is not the question.
+  const auto calibrated = [&] {
+    return end_of(std::string(WINDTUNNEL_PROGRAM) + " calibrate " + job +
+                      " --lab --allow-noise --out " + profile,
+                  folder);
+  };
+  const End without = calibrated();
+  CHECK(without.code == 1);
+  CHECK(without.errors == "error: no lab is up: 'windtunnel lab up TOPOLOGY' builds one\n");
+  REQUIRE(lab_up(plan_of("star-2-slow")) == "");
+  const End done = calibrated();
+  CHECK(lab_down().problem.empty());
+  INFO(done.errors);
+  REQUIRE(done.code == 0);
+  CHECK(done.output == "wrote " + profile + "\n");
+  const Profile measured = load_profile(profile);
+  CHECK_FALSE(measured.gpu);  // compute is emulated
+  CHECK(measured.layers.empty());
+  CHECK(measured.slowdowns.empty());
+  CHECK_FALSE(measured.cpu_seconds_per_byte);
+  REQUIRE(measured.collectives.size() == 7);
+  for (const CollectiveTime& collective : measured.collectives) {
+    CHECK(collective.ranks == 2);
+    CHECK(collective.nodes == 2);
+  }
+  // 256 KiB at 100 Mb/s; an all-reduce of two sends as much as it reduces.
+  const double wire = 262144 / (12.5e6 * kTcpEfficiency);
+  REQUIRE(measured.messages.size() == 1);
+  CHECK(measured.messages[0].nodes == 2);
+  CHECK(measured.messages[0].curve.at(262144).value == Approx(wire).epsilon(0.15));
+  CHECK(measured.collectives[0].curve.at(262144).value == Approx(wire).epsilon(0.15));
+}
+#endif
 
 TEST_CASE("lab: a packet that a full queue drops is counted at its link") {
   if (is_skipped()) return;
