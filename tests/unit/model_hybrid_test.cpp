@@ -26,6 +26,26 @@ TEST_CASE("A Mamba-2 mixer has the parameters of Megatron-LM's") {
         256 + 580 * 256 + 320 * 4 + 320 + 3 * 4 + 256 + 256 * 256);
 }
 
+TEST_CASE("Nemotron 3 Nano has the published 31.6 B parameters, 3.6 B of them active") {
+  const Model nano =
+      hybrid("MEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEMEM*EMEMEMEME", {{"hidden", {2688}},
+                                                                      {"vocab", {131072}},
+                                                                      {"heads", {32}},
+                                                                      {"kv_heads", {2}},
+                                                                      {"head_size", {128}},
+                                                                      {"gated", {0}},
+                                                                      {"experts", {128}},
+                                                                      {"experts_per_token", {6}},
+                                                                      {"expert_ffn", {1856}},
+                                                                      {"shared_expert_ffn", {3712}},
+                                                                      {"router_bias", {1}},
+                                                                      {"mamba_state", {128}},
+                                                                      {"mamba_heads", {64}},
+                                                                      {"mamba_groups", {8}}});
+  CHECK(nano.parameter_count() == 31577940288);
+  CHECK(nano.active_parameter_count() == 3580076352);
+}
+
 TEST_CASE("The scan's kernels: GEMMs of a chunk, a head and a group") {
   const Slice slice = {.micro_batch = 1, .sequence = 1024, .attention = AttentionKernel::Flash};
   const LayerWork work = layer_work(mixer(), 1, slice);
