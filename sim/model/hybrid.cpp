@@ -334,19 +334,18 @@ LayerWork work(const Model& model, int layer, const Slice& slice) {
 std::string slice_limits(const Model& model, const Slice& slice) {
   const Parameters& parameters = model.parameters;
   for (const char letter : layer_letters(parameters)) {
-    const std::string why =
+    std::string why =
         letter == kMamba ? mamba_slice_limits(mamba_shape(parameters), slice)
         : letter == kJoin
             ? split_limit("features of a hidden state", parameters.count("hidden"), slice.tensor)
             : block_slice_limits(block_shape(parameters, letter), slice.sequence, slice);
     if (!why.empty()) return why;
   }
-  if (const std::string why = slice.sequence_parallel
-                                  ? split_limit("tokens of a sequence (sequence parallelism)",
-                                                slice.sequence, slice.tensor)
-                                  : std::string();
-      !why.empty())
-    return why;
+  if (slice.sequence_parallel) {
+    std::string why =
+        split_limit("tokens of a sequence (sequence parallelism)", slice.sequence, slice.tensor);
+    if (!why.empty()) return why;
+  }
   return vocabulary_limit(parameters.count("vocab"), slice.tensor);
 }
 
