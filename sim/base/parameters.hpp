@@ -23,6 +23,7 @@ enum class ParameterKind {
   Counts,    // list of positive integers
   Times,     // one time or a list of times
   Sizes,     // one size or a list of sizes
+  Letters,   // text, held as the codes of its letters
 };
 
 struct ParameterSpec {

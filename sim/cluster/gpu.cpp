@@ -115,10 +115,11 @@ Seconds compute_time(const GpuSpec& gpu, const Work& work, DType type) {
             gpu.name + " has no peak for " + std::string(name_of(kDTypeNames, type)));
   const bool has_tiles = work.m > 0 && !gpu.gemm.tiles.empty();
   const auto modelled = [&](const Work& any) {
-    return has_tiles ? tiled_time(gpu, any, type) : curve_time(gpu, any, type);
+    return has_tiles ? tiled_time(gpu, any, type) / any.efficiency : curve_time(gpu, any, type);
   };
   Seconds time = modelled(work);
-  if (work.op == OpClass::Matmul && !gpu.measured_gemms.empty())
+  // What has an efficiency of its own is no library's GEMM.
+  if (work.op == OpClass::Matmul && work.efficiency == 1 && !gpu.measured_gemms.empty())
     time = time * measured_over_modelled(gpu.measured_gemms, work, type, *peak, modelled);
   return has_tiles ? std::max(time, sustained_time(gpu, work, type)) : time;
 }

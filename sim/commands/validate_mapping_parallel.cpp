@@ -67,7 +67,8 @@ std::string RowMapping::parallel_of_layers() {
     text += fmt::format(", context: {}, context_parallel: {}", context_,
                         exchanges_heads ? "ulysses" : "ring");
   }
-  if (!row_.count("experts")) return text;
+  // A model of known sizes may have experts of which the row says no more than how they are spread.
+  if (!row_.count("experts") && row_.count("ep").value_or(1) == 1) return text;
   const long long expert = size_or("ep", 1), stage = tensor_ * data_ * context_;
   // Megatron-LM splits experts as the other weights unless it is told otherwise.
   const bool is_default_possible = stage % (expert * tensor_) == 0;

@@ -173,6 +173,8 @@ void resolve_layers(const YamlMap& map, Job& job) {
 }
 
 void check_recompute_layers(const YamlMap& map, const Job& job) {
+  if (job.recompute == Recompute::Experts && !job.model.has_experts())
+    place(map, {"recompute"}).fail("'experts' needs a model with experts");
   if (!job.recompute_layers) return;
   const YamlValue at = place(map, {"recompute_layers"});
   if (job.recompute == Recompute::None) at.fail("needs a 'recompute' that is not none");

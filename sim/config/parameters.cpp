@@ -22,6 +22,11 @@ std::vector<double> counts(const YamlValue& value, std::int64_t most) {
   return list;
 }
 
+std::vector<double> letters(const YamlValue& value) {
+  const std::string text = value.text();
+  return {text.begin(), text.end()};
+}
+
 std::vector<double> read_parameter(const YamlValue& value, ParameterKind kind, std::int64_t most) {
   switch (kind) {
     case ParameterKind::Count:
@@ -42,13 +47,15 @@ std::vector<double> read_parameter(const YamlValue& value, ParameterKind kind, s
       return one_or_more(value, QuantityKind::Duration);
     case ParameterKind::Sizes:
       return one_or_more(value, QuantityKind::ByteSize);
+    case ParameterKind::Letters:
+      return letters(value);
   }
   return {};
 }
 
 bool is_list(ParameterKind kind) {
   return kind == ParameterKind::Counts || kind == ParameterKind::Times ||
-         kind == ParameterKind::Sizes;
+         kind == ParameterKind::Sizes || kind == ParameterKind::Letters;
 }
 
 }  // namespace

@@ -10,6 +10,7 @@ namespace windtunnel {
 
 ModelFamily gpt_family();
 ModelFamily llama_family();
+ModelFamily hybrid_family();
 ModelFamily bert_family();
 ModelFamily vit_family();
 ModelFamily resnet_family();

@@ -16,13 +16,23 @@ constexpr GemmNames kSharedIn = {"shared_in", "shared_in.input_gradient",
 constexpr GemmNames kSharedOut = {"shared_out", "shared_out.input_gradient",
                                   "shared_out.weight_gradient"};
 
+constexpr GemmNames kLatentDown = {"latent_down", "latent_down.input_gradient",
+                                   "latent_down.weight_gradient"};
+constexpr GemmNames kLatentUp = {"latent_up", "latent_up.input_gradient",
+                                 "latent_up.weight_gradient"};
+
 constexpr std::string_view kCastRows = "cast_rows", kCastRowGradients = "cast_row_gradients";
+
+// Features of what an expert gets.
+std::int64_t row_width(std::int64_t hidden, const ExpertShape& shape) {
+  return shape.latent > 0 ? shape.latent : hidden;
+}
 
 // Where the copies of one rank's tokens go.
 struct Routing {
   Routing(const TransformerSlice& slice, const ExpertShape& shape)
       : tokens(double(slice.tokens) / (slice.splits_sequence ? slice.tensor : 1)),
-        row(slice.element * double(slice.hidden)),
+        row(slice.element * double(row_width(slice.hidden, shape))),
         local_experts(int(shape.experts) / slice.expert),
         expert(slice.expert),
         expert_tensor(slice.expert_tensor),
@@ -35,7 +45,7 @@ struct Routing {
   }
 
   double tokens;  // of this rank
-  double row;     // bytes of a hidden state
+  double row;     // bytes of a row of an expert
   int local_experts, expert, expert_tensor;
   int copies;                       // LayerCollective::copies
   double sent = 0;                  // copies that leave the permutation, this rank's own included
@@ -156,11 +166,19 @@ void fuse_gate(Operation& in, Operation& gate, Operation& out) {
   drop(in.backward_input, kCastRowGradients);
 }
 
-void append_shared(const TransformerSlice& slice, std::int64_t ffn,
+Operation expert_activation(const TransformerSlice& slice, const ExpertShape& shape,
+                            std::string_view gated, std::string_view ungated, double elements) {
+  return shape.gated ? swiglu(slice, gated, elements)
+                     : activation_function(slice, ungated, elements);
+}
+
+void append_shared(const TransformerSlice& slice, const ExpertShape& shape,
                    std::vector<Operation>& operations) {
-  operations.push_back(column_parallel_linear(slice, kSharedIn, slice.hidden, 2 * ffn));
+  const std::int64_t ffn = shape.shared_ffn;
   operations.push_back(
-      swiglu(slice, "shared_swiglu", double(slice.tokens) * double(ffn) / slice.tensor));
+      column_parallel_linear(slice, kSharedIn, slice.hidden, (shape.gated ? 2 : 1) * ffn));
+  operations.push_back(expert_activation(slice, shape, "shared_swiglu", "shared_squared_relu",
+                                         double(slice.tokens) * double(ffn) / slice.tensor));
   operations.push_back(row_parallel_linear(slice, kSharedOut, ffn, slice.hidden));
   operations.push_back(residual_add(slice, "shared_sum", false));
 }
@@ -169,29 +187,42 @@ void append_shared(const TransformerSlice& slice, std::int64_t ffn,
 
 std::vector<Operation> expert_operations(const TransformerSlice& slice, const ExpertShape& shape) {
   const Routing routing(slice, shape);
-  const std::int64_t h = slice.hidden, f = shape.ffn, width = f / slice.expert_tensor;
-  const double flops = 2.0 * double(slice.tokens) * double(h) * double(f);
-  std::vector<Operation> operations = {router(slice, shape, routing),
-                                       exchange(routing, dispatch(routing), combine(routing))};
-  Operation in = grouped_linear(slice, shape, routing, kExpertsIn, h, 2 * width, 2 * flops);
-  Operation gate = swiglu(slice, "experts_swiglu", routing.rows * double(width));
-  Operation out = grouped_linear(slice, shape, routing, kExpertsOut, width, h, flops);
+  const std::int64_t rows = row_width(slice.hidden, shape), f = shape.ffn;
+  const std::int64_t width = f / slice.expert_tensor, parts = shape.gated ? 2 : 1;
+  const double flops = 2.0 * double(slice.tokens) * double(rows) * double(f);
+  std::vector<Operation> operations = {router(slice, shape, routing)};
+  if (shape.latent > 0)
+    operations.push_back(replicated_linear(slice, kLatentDown, slice.hidden, shape.latent));
+  operations.push_back(exchange(routing, dispatch(routing), combine(routing)));
+  Operation in =
+      grouped_linear(slice, shape, routing, kExpertsIn, rows, parts * width, double(parts) * flops);
+  Operation gate = expert_activation(slice, shape, "experts_swiglu", "experts_squared_relu",
+                                     routing.rows * double(width));
+  Operation out = grouped_linear(slice, shape, routing, kExpertsOut, width, rows, flops);
   if (slice.software->fused_experts && is_of_operands(slice.type)) fuse_gate(in, gate, out);
   operations.insert(operations.end(), {in, gate, out});
   operations.push_back(exchange(routing, combine(routing), dispatch(routing)));
-  if (shape.shared_ffn > 0) append_shared(slice, shape.shared_ffn, operations);
+  if (shape.latent > 0)
+    operations.push_back(replicated_linear(slice, kLatentUp, shape.latent, slice.hidden));
+  if (shape.shared_ffn > 0) append_shared(slice, shape, operations);
+  for (Operation& op : operations) op.of_experts = true;
   return operations;
 }
 
 std::vector<Tensor> expert_tensors(std::int64_t hidden, const ExpertShape& shape) {
   const int experts = int(shape.experts), used = int(shape.per_token);
-  const std::int64_t weights = shape.experts * shape.ffn * hidden;
-  std::vector<Tensor> tensors = {{"router.weight", shape.experts * hidden, false},
-                                 {"experts_in.weight", 2 * weights, false, experts, used},
-                                 {"experts_out.weight", weights, false, experts, used}};
-  if (shape.router_bias) tensors.insert(tensors.begin() + 1, {"router.bias", shape.experts, false});
+  const std::int64_t weights = shape.experts * shape.ffn * row_width(hidden, shape);
+  const std::int64_t parts = shape.gated ? 2 : 1;
+  std::vector<Tensor> tensors = {{"router.weight", shape.experts * hidden, false}};
+  if (shape.router_bias) tensors.push_back({"router.bias", shape.experts, false});
+  if (shape.latent > 0) {
+    tensors.push_back({"latent_down.weight", shape.latent * hidden, false});
+    tensors.push_back({"latent_up.weight", shape.latent * hidden, false});
+  }
+  tensors.push_back({"experts_in.weight", parts * weights, false, experts, used});
+  tensors.push_back({"experts_out.weight", weights, false, experts, used});
   if (shape.shared_ffn > 0) {
-    tensors.push_back({"shared_in.weight", 2 * shape.shared_ffn * hidden, true});
+    tensors.push_back({"shared_in.weight", parts * shape.shared_ffn * hidden, true});
     tensors.push_back({"shared_out.weight", shape.shared_ffn * hidden, true});
   }
   return tensors;

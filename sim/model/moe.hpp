@@ -11,10 +11,12 @@
 //   experts     E/ep GEMMs of (k n et ep / E) x h x 2 f/et, SwiGLU, and of ... x f/et x h
 //   combine     reduce-scatter over et, all-to-all over ep, weighted sum of the k copies
 //   shared      an ordinary gated MLP, split over t, beside them
+// Without a gate, f in place of 2 f and a squared ReLU; with a latent size l (LatentMoE), linears
+// h x l and l x h on each token around the exchange, which then carries l features a copy.
 // Backward: the same in reverse, gradients in place of activations.
 // Sources: NVIDIA/Megatron-LM d98e8a64, megatron/core/transformer/moe/{router,token_dispatcher,
 // moe_layer,experts,moe_utils}.py; Liu et al. 2025, arXiv:2504.14960, section 3; Lepikhin et al.
-// 2020, arXiv:2006.16668 (capacity).
+// 2020, arXiv:2006.16668 (capacity); NVIDIA 2025, Nemotron 3 (LatentMoE).
 #pragma once
 
 #include <string>

@@ -221,6 +221,13 @@ LayerWork assembled_layer(const std::vector<Operation>& operations, LayerKind ki
     Again again = again_per_op(operations);
     work.recompute = std::move(again.pieces);
     work.activation = std::min(saved, input + again.kept);
+  } else if (kind == LayerKind::Block && recompute == Recompute::Experts) {
+    for (const Operation& op : operations) {
+      if (!op.of_experts) continue;
+      append(work.recompute, op.forward);
+      work.activation = work.activation - op.saved;
+    }
+    if (!work.recompute.empty()) work.activation += input;
   }
   work.recompute_buffer = saved - work.activation;
   return work;

@@ -23,6 +23,7 @@ struct Operation {
   Bytes working;    // of its backward pass: gradients of output and input at the same time
   Bytes input, output;                                 // of a linear, as activations
   Flops forward_flops, backward_flops, causal_saving;  // as LayerWork counts them
+  bool of_experts = false;                             // Recompute::Experts runs it again
 };
 
 // Names of a linear's or convolution's kernels; static text.
@@ -90,8 +91,8 @@ Operation classification_loss(std::int64_t samples, std::int64_t classes);
 // The operations in forward order, their backwards in reverse order, and what `recompute` runs
 // again: full recomputation keeps the layer's `input` alone and runs the whole forward again,
 // collectives included; selective recomputation the operations that have something droppable;
-// recomputation per operation keeps the outputs of attention and of every second linear. Only
-// blocks recompute.
+// recomputation per operation keeps the outputs of attention and of every second linear;
+// recomputation of experts the hidden state that they get. Only blocks recompute.
 LayerWork assembled_layer(const std::vector<Operation>& operations, LayerKind kind, Bytes input,
                           Bytes output, Recompute recompute);
 

@@ -5,9 +5,9 @@
 namespace windtunnel {
 
 std::span<const ModelFamily> model_families() {
-  static const std::array families = {gpt_family(),      llama_family(),  bert_family(),
-                                      vit_family(),      resnet_family(), mlp_family(),
-                                      synthetic_family()};
+  static const std::array families = {gpt_family(),  llama_family(),    hybrid_family(),
+                                      bert_family(), vit_family(),      resnet_family(),
+                                      mlp_family(),  synthetic_family()};
   return families;
 }
 

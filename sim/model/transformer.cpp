@@ -223,111 +223,164 @@ Operation with_operators(const TransformerSlice& slice, BlockPart part, double e
   return op;
 }
 
-LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& shape,
-                            Recompute recompute) {
-  const std::int64_t width = shape.heads * shape.head_size;
-  const std::int64_t qkv = width + 2 * shape.kv_heads * shape.head_size;
+namespace {
+
+// A linear of a block, frozen with an adapter beside it where the block has one there.
+void add_linear(const TransformerSlice& slice, const AdapterShape& adapters, const GemmNames& names,
+                std::int64_t in, std::int64_t out, LinearSplit split, bool has_adapter,
+                std::vector<Operation>& operations) {
+  Operation op = split == LinearSplit::Columns ? column_parallel_linear(slice, names, in, out)
+                                               : row_parallel_linear(slice, names, in, out);
+  operations.push_back(adapters.rank > 0 ? frozen(std::move(op), slice.type) : std::move(op));
+  if (has_adapter) operations.push_back(adapter(slice, adapters, in, out, split));
+}
+
+// A set of operators has the biases where it has what follows them.
+void add_bias(const TransformerSlice& slice, const BlockShape& shape, std::string_view name,
+              double elements, std::vector<Operation>& operations) {
+  if (shape.biased && !slice.software->operators)
+    operations.push_back(bias_gradient(name, elements, slice.element));
+}
+
+Operation block_norm(const TransformerSlice& slice, const BlockShape& shape,
+                     std::string_view name) {
+  return shape.biased ? norm_operation(slice, name) : rms_norm_operation(slice, name);
+}
+
+Operation mlp_activation(const TransformerSlice& slice, MlpActivation activation, double width) {
+  switch (activation) {
+    case MlpActivation::Gelu:
+      return with_operators(slice, BlockPart::Mlp, width,
+                            activation_function(slice, "gelu", width));
+    case MlpActivation::SwiGlu:
+      return swiglu(slice, "swiglu", width);
+    case MlpActivation::SquaredRelu:
+      return squared_relu(slice, width);
+    case MlpActivation::FusedSquaredRelu:
+      return activation_function(slice, "squared_relu", width);
+  }
+  SIM_CHECK(false, "an MLP of no activation");
+}
+
+// A weight and, in biased blocks, its bias. The bias of a row-parallel linear is added after the
+// sum over ranks: every rank has all of it.
+void add_tensors(const BlockShape& shape, const std::string& name, std::int64_t weight,
+                 std::int64_t bias, bool split, bool split_bias, std::vector<Tensor>& tensors) {
+  tensors.push_back({name + ".weight", weight, split});
+  if (shape.biased) tensors.push_back({name + ".bias", bias, split_bias});
+}
+
+void add_norm_tensors(const BlockShape& shape, const std::string& name,
+                      std::vector<Tensor>& tensors) {
+  add_tensors(shape, name, shape.hidden, shape.hidden, false, false, tensors);
+}
+
+std::int64_t qkv_features(const BlockShape& shape) {
+  return (shape.heads + 2 * shape.kv_heads) * shape.head_size;
+}
+
+std::int64_t mlp_in_features(const BlockShape& shape) {
+  return (shape.is_gated() ? 2 : 1) * shape.ffn;
+}
+
+}  // namespace
+
+std::vector<Operation> attention_operations(const TransformerSlice& slice,
+                                            const BlockShape& shape) {
+  const std::int64_t qkv = qkv_features(shape);
+  const AdapterShape& adapters = shape.adapters;
   std::vector<Operation> operations;
   const auto add = [&](Operation op) { operations.push_back(std::move(op)); };
-  const auto norm = [&](std::string_view name) {
-    return shape.biased ? norm_operation(slice, name) : rms_norm_operation(slice, name);
-  };
-
-  if (!shape.post_norm) add(norm("attention_norm"));
-  // A set of operators has the biases where it has what follows them.
-  const auto add_bias = [&](std::string_view name, double elements) {
-    if (shape.biased && !slice.software->operators)
-      add(bias_gradient(name, elements, slice.element));
-  };
-  const AdapterShape& adapters = shape.adapters;
-  const auto add_linear = [&](const GemmNames& names, std::int64_t in, std::int64_t out,
-                              LinearSplit split, bool has_adapter) {
-    Operation op = split == LinearSplit::Columns ? column_parallel_linear(slice, names, in, out)
-                                                 : row_parallel_linear(slice, names, in, out);
-    add(shape.is_frozen() ? frozen(std::move(op), slice.type) : std::move(op));
-    if (has_adapter) add(adapter(slice, adapters, in, out, split));
-  };
-  const double tokens = double(slice.tokens);
+  if (!shape.post_norm) add(block_norm(slice, shape, "attention_norm"));
   if (shape.latent.kv_rank > 0) {
     for (Operation& op : latent_operations(slice, shape)) add(std::move(op));
   } else {
-    add_linear(kQkv, shape.hidden, qkv, LinearSplit::Columns, adapters.qkv);
-    const double features = tokens * double(qkv) / slice.tensor;
-    add_bias("qkv.bias_gradient", features);
+    add_linear(slice, adapters, kQkv, shape.hidden, qkv, LinearSplit::Columns, adapters.qkv,
+               operations);
+    const double features = double(slice.tokens) * double(qkv) / slice.tensor;
+    add_bias(slice, shape, "qkv.bias_gradient", features, operations);
     add(with_operators(slice, BlockPart::Qkv, features, {}));
     if (shape.qk_norm) add(query_key_norm(slice, shape));
     if (shape.rotary) add(rotary(slice, shape));
   }
   add(attention_core(slice, shape));
-  add_linear(kProjection, shape.heads * shape.value_size(), shape.hidden, LinearSplit::Rows,
-             adapters.projection);
-  add_bias("projection.bias_gradient", slice.local_elements());
+  add_linear(slice, adapters, kProjection, shape.heads * shape.value_size(), shape.hidden,
+             LinearSplit::Rows, adapters.projection, operations);
+  add_bias(slice, shape, "projection.bias_gradient", slice.local_elements(), operations);
   add(residual_add(slice, "attention_residual", shape.dropout));
-  if (shape.post_norm) add(norm("attention_norm"));
+  if (shape.post_norm) add(block_norm(slice, shape, "attention_norm"));
+  return operations;
+}
 
-  if (!shape.post_norm) add(norm("mlp_norm"));
+std::vector<Operation> feed_forward_operations(const TransformerSlice& slice,
+                                               const BlockShape& shape) {
+  const AdapterShape& adapters = shape.adapters;
+  std::vector<Operation> operations;
+  const auto add = [&](Operation op) { operations.push_back(std::move(op)); };
+  if (!shape.post_norm) add(block_norm(slice, shape, "mlp_norm"));
   if (shape.moe.experts > 0) {
     for (Operation& op : expert_operations(slice, shape.moe)) add(std::move(op));
   } else {
-    const std::int64_t mlp_in = (shape.is_gated() ? 2 : 1) * shape.ffn;
-    const double width_of_rank = tokens * double(shape.ffn) / slice.tensor;
-    add_linear(kMlpIn, shape.hidden, mlp_in, LinearSplit::Columns, adapters.mlp_in);
-    add_bias("mlp_in.bias_gradient", tokens * double(mlp_in) / slice.tensor);
-    switch (shape.activation) {
-      case MlpActivation::Gelu:
-        add(with_operators(slice, BlockPart::Mlp, width_of_rank,
-                           activation_function(slice, "gelu", width_of_rank)));
-        break;
-      case MlpActivation::SwiGlu:
-        add(swiglu(slice, "swiglu", width_of_rank));
-        break;
-      case MlpActivation::SquaredRelu:
-        add(squared_relu(slice, width_of_rank));
-        break;
-    }
-    add_linear(kMlpOut, shape.ffn, shape.hidden, LinearSplit::Rows, adapters.mlp_out);
-    add_bias("mlp_out.bias_gradient", slice.local_elements());
+    const std::int64_t mlp_in = mlp_in_features(shape);
+    const double tokens = double(slice.tokens);
+    add_linear(slice, adapters, kMlpIn, shape.hidden, mlp_in, LinearSplit::Columns, adapters.mlp_in,
+               operations);
+    add_bias(slice, shape, "mlp_in.bias_gradient", tokens * double(mlp_in) / slice.tensor,
+             operations);
+    add(mlp_activation(slice, shape.activation, tokens * double(shape.ffn) / slice.tensor));
+    add_linear(slice, adapters, kMlpOut, shape.ffn, shape.hidden, LinearSplit::Rows,
+               adapters.mlp_out, operations);
+    add_bias(slice, shape, "mlp_out.bias_gradient", slice.local_elements(), operations);
   }
   add(residual_add(slice, "mlp_residual", shape.dropout));
-  if (shape.post_norm) add(norm("mlp_norm"));
+  if (shape.post_norm) add(block_norm(slice, shape, "mlp_norm"));
+  return operations;
+}
 
+LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& shape,
+                            Recompute recompute) {
+  std::vector<Operation> operations = attention_operations(slice, shape);
+  for (Operation& op : feed_forward_operations(slice, shape)) operations.push_back(std::move(op));
   return assembled_layer(operations, LayerKind::Block, slice.local_hidden(), slice.local_hidden(),
                          recompute);
 }
 
-std::vector<Tensor> transformer_block_tensors(const BlockShape& shape) {
-  const std::int64_t width = shape.heads * shape.head_size;
-  const std::int64_t qkv = width + 2 * shape.kv_heads * shape.head_size;
-  const std::int64_t mlp_in = (shape.is_gated() ? 2 : 1) * shape.ffn;
+std::vector<Tensor> attention_tensors(const BlockShape& shape) {
   std::vector<Tensor> tensors;
-  // The bias of a row-parallel linear is added after the sum over ranks: every rank has all of it.
-  const auto add = [&](const std::string& name, std::int64_t weight, std::int64_t bias, bool split,
-                       bool split_bias) {
-    tensors.push_back({name + ".weight", weight, split});
-    if (shape.biased) tensors.push_back({name + ".bias", bias, split_bias});
-  };
-  const auto norm = [&](const std::string& name) {
-    add(name, shape.hidden, shape.hidden, false, false);
-  };
-  if (!shape.post_norm) norm("attention_norm");
+  if (!shape.post_norm) add_norm_tensors(shape, "attention_norm", tensors);
   if (shape.latent.kv_rank > 0) {
     for (Tensor& tensor : latent_tensors(shape)) tensors.push_back(std::move(tensor));
   } else {
-    add("qkv", qkv * shape.hidden, qkv, true, true);
+    const std::int64_t qkv = qkv_features(shape);
+    add_tensors(shape, "qkv", qkv * shape.hidden, qkv, true, true, tensors);
     if (shape.qk_norm)
       for (const char* name : {"query_norm.weight", "key_norm.weight"})
         tensors.push_back({.name = name, .numel = shape.head_size, .of_heads = true});
   }
-  add("projection", shape.hidden * shape.heads * shape.value_size(), shape.hidden, true, false);
-  norm(shape.post_norm ? "attention_norm" : "mlp_norm");
+  add_tensors(shape, "projection", shape.hidden * shape.heads * shape.value_size(), shape.hidden,
+              true, false, tensors);
+  if (shape.post_norm) add_norm_tensors(shape, "attention_norm", tensors);
+  return tensors;
+}
+
+std::vector<Tensor> feed_forward_tensors(const BlockShape& shape) {
+  std::vector<Tensor> tensors;
+  if (!shape.post_norm) add_norm_tensors(shape, "mlp_norm", tensors);
   if (shape.moe.experts > 0) {
     for (Tensor& tensor : expert_tensors(shape.hidden, shape.moe))
       tensors.push_back(std::move(tensor));
   } else {
-    add("mlp_in", mlp_in * shape.hidden, mlp_in, true, true);
-    add("mlp_out", shape.hidden * shape.ffn, shape.hidden, true, false);
+    const std::int64_t mlp_in = mlp_in_features(shape);
+    add_tensors(shape, "mlp_in", mlp_in * shape.hidden, mlp_in, true, true, tensors);
+    add_tensors(shape, "mlp_out", shape.hidden * shape.ffn, shape.hidden, true, false, tensors);
   }
-  if (shape.post_norm) norm("mlp_norm");
+  if (shape.post_norm) add_norm_tensors(shape, "mlp_norm", tensors);
+  return tensors;
+}
+
+std::vector<Tensor> transformer_block_tensors(const BlockShape& shape) {
+  std::vector<Tensor> tensors = attention_tensors(shape);
+  for (Tensor& tensor : feed_forward_tensors(shape)) tensors.push_back(std::move(tensor));
   if (!shape.is_frozen()) return tensors;
   for (Tensor& tensor : tensors) tensor.frozen = true;
   const AdapterShape& adapters = shape.adapters;
@@ -336,9 +389,9 @@ std::vector<Tensor> transformer_block_tensors(const BlockShape& shape) {
     for (Tensor& tensor : adapter_tensors(name, adapters.rank, in, out))
       tensors.push_back(std::move(tensor));
   };
-  adapt(adapters.qkv, "qkv", shape.hidden, qkv);
-  adapt(adapters.projection, "projection", width, shape.hidden);
-  adapt(adapters.mlp_in, "mlp_in", shape.hidden, mlp_in);
+  adapt(adapters.qkv, "qkv", shape.hidden, qkv_features(shape));
+  adapt(adapters.projection, "projection", shape.heads * shape.head_size, shape.hidden);
+  adapt(adapters.mlp_in, "mlp_in", shape.hidden, mlp_in_features(shape));
   adapt(adapters.mlp_out, "mlp_out", shape.ffn, shape.hidden);
   return tensors;
 }

@@ -60,6 +60,8 @@ struct ExpertShape {
   // missing ones padded. 0: none is dropped.
   double capacity_factor = 0;
   bool router_bias = false;  // a number for each expert that shifts the choice
+  bool gated = true;         // SwiGLU; else a squared ReLU, fused with the router's weight
+  std::int64_t latent = 0;   // width of the tokens that experts get (LatentMoE); 0: hidden
 };
 
 // Latent attention in place of one linear onto queries, keys and values (latent_attention.hpp).
@@ -77,8 +79,10 @@ struct AdapterShape {
   bool dropout = false;                                                   // of what enters them
 };
 
-// Between the linears of an MLP. SwiGLU has a gate: gate and up in one GEMM.
-enum class MlpActivation { Gelu, SwiGlu, SquaredRelu };
+// Between the linears of an MLP. SwiGLU has a gate: gate and up in one GEMM. A squared ReLU is two
+// operators (squared_relu) or one fused kernel, as Megatron-Core compiles it (megatron/core/
+// activations.py, `@jit_fuser`).
+enum class MlpActivation { Gelu, SwiGlu, SquaredRelu, FusedSquaredRelu };
 
 struct BlockShape {
   std::int64_t hidden = 0, heads = 0, kv_heads = 0, head_size = 0, ffn = 0;
@@ -150,6 +154,13 @@ Pieces operators_of(const TransformerSlice& slice, BlockPart part, Pass pass, do
 // They, if there are any, in place of the kernels of `op`, which keeps the same.
 Operation with_operators(const TransformerSlice& slice, BlockPart part, double elements,
                          Operation op);
+
+// The halves of a block, each with its norm and its residual.
+std::vector<Operation> attention_operations(const TransformerSlice& slice, const BlockShape& shape);
+std::vector<Operation> feed_forward_operations(const TransformerSlice& slice,
+                                               const BlockShape& shape);
+std::vector<Tensor> attention_tensors(const BlockShape& shape);
+std::vector<Tensor> feed_forward_tensors(const BlockShape& shape);
 
 // One block; its input and output are hidden states.
 LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& shape,

@@ -212,6 +212,8 @@ TEST_CASE("what cannot be run is refused before any process starts") {
                   "parallel.expert_dispatch: two_level is simulated only"),
         std::pair("recompute=per_op",
                   "the backend recomputes whole blocks or attention, not per_op"),
+        std::pair("recompute=experts",
+                  "the backend recomputes whole blocks or attention, not experts"),
         std::pair("batch.attended_length=24 --set attention=flash",
                   "an attended_length above the sequence is simulated only: micro-batches of "
                   "samples that differ in length would differ in size, which a plan's do not"),

@@ -64,6 +64,22 @@ TEST_CASE("GEMMs of several kernels follow one another, each with waves of its o
   CHECK(kernel_time(gpu, work, DType::Bf16).value == Approx(5 * (1e-6 + 2e-6 + wave)));
 }
 
+TEST_CASE("a kernel of its own reaches a part of what a GEMM of its shape does") {
+  GpuSpec gpu = perfect_gpu();
+  gpu.gemm = {.processors = 100, .fill = 24, .latency = Seconds(2e-6), .tiles = {{128, 128, 0.5}}};
+  // A GEMM of one wave, measured at twice its time, which says nothing of such a kernel.
+  Work work = matmul(1280, 1280, 1000, DType::Bf16);
+  const double whole = 2e-6 + 2.0 * 128 * 128 * 1024 / (3.12e12 * 0.5);
+  work.efficiency = 0.25;
+  CHECK(kernel_time(gpu, work, DType::Bf16).value == Approx(4 * whole));
+  gpu.measured_gemms = {{.type = DType::Bf16,
+                         .m = 1280,
+                         .n = 1280,
+                         .k = 1000,
+                         .efficiency = work.flops.value / (2 * whole * 312e12)}};
+  CHECK(kernel_time(gpu, work, DType::Bf16).value == Approx(4 * whole));
+}
+
 TEST_CASE("the fill of a wave is a time: fewer steps of k in a slower format") {
   GpuSpec gpu = perfect_gpu();
   gpu.peak[std::size_t(DType::Fp32)] = FlopRate(31.2e12);  // a tenth

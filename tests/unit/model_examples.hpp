@@ -18,7 +18,7 @@ inline Parameters parameters_of(const ModelFamily& family, const Values& values)
   Parameters parameters;
   for (const ParameterSpec& spec : family.parameters) {
     const bool is_list = spec.kind == ParameterKind::Counts || spec.kind == ParameterKind::Times ||
-                         spec.kind == ParameterKind::Sizes;
+                         spec.kind == ParameterKind::Sizes || spec.kind == ParameterKind::Letters;
     parameters.set(spec.name, is_list ? std::vector<double>{} : std::vector<double>{spec.fallback});
   }
   for (const auto& [name, list] : values) parameters.set(name, list);
@@ -80,6 +80,14 @@ inline Model mixtral_8x7b() {
   return mixture(4096, 32, 14336, 32, 8, 32000, 8, 2);
 }
 
+inline std::vector<double> letters_of(std::string_view text) {
+  return {text.begin(), text.end()};
+}
+inline Model hybrid(std::string_view pattern, Values values) {
+  values.push_back({"pattern", letters_of(pattern)});
+  return model_of("hybrid", values);
+}
+
 inline Model bert(double hidden, double layers, double mlm_head) {
   return model_of("bert", {{"hidden", {hidden}},
                            {"layers", {layers}},
@@ -134,6 +142,22 @@ inline std::vector<Model> examples() {
                              {"kv_rank", {64}},
                              {"query_rank", {96}}}),
           with_adapters(llama_values(4096, 2, 14336, 32, 8, 128256)),
+          hybrid("M*-E", {{"hidden", {256}},
+                          {"vocab", {4096}},
+                          {"heads", {8}},
+                          {"kv_heads", {4}},
+                          {"ffn", {512}},
+                          {"gated", {0}},
+                          {"experts", {8}},
+                          {"experts_per_token", {2}},
+                          {"expert_ffn", {128}},
+                          {"expert_latent", {64}},
+                          {"shared_expert_ffn", {256}},
+                          {"mamba_state", {64}},
+                          {"mamba_groups", {4}},
+                          {"mtp_layers", {2}},
+                          {"mtp_pattern", letters_of("*E")},
+                          {"mtp_shared", {1}}}),
           bert(1024, 2, 1),
           bert(768, 2, 0),
           model_of("vit", {{"layers", {2}}, {"hidden", {768}}, {"heads", {12}}, {"patch", {16}}}),
