@@ -24,10 +24,11 @@ namespace windtunnel {
 // @6fc499f torchtitan/models/llama3/infra/parallelize.py (its list of what is saved), from memory.
 // There Q, K, V and the halves of SwiGLU are linears of their own; joined as here, 35 % of the
 // FLOPs of a Llama block's linears run again and 37 % there.
-<<<<<<< HEAD
-enum class Recompute { None, Selective, Full, PerOp };
-inline constexpr std::array<std::string_view, 4> kRecomputeNames = {"none", "selective", "full",
-                                                                    "per_op"};
+// Experts: mixtures of experts as wholes, from the router to the sum with what all tokens pass.
+// Source: megatron/core/transformer/transformer_config.py, recompute_modules "moe".
+enum class Recompute { None, Selective, Full, PerOp, Experts };
+inline constexpr std::array<std::string_view, 5> kRecomputeNames = {"none", "selective", "full",
+                                                                    "per_op", "experts"};
 // Whether a chain of elementwise operators (norms, rotary positions, SwiGLU) is one kernel written
 // for it, or a kernel for each operator as in eager PyTorch; or the norms alone are one; or
 // torch.compile made it, whose norms and rotary positions are slower (norm_kernels.hpp). In
@@ -39,18 +40,6 @@ inline constexpr std::array<std::string_view, 4> kKernelsNames = {"fused", "fuse
 constexpr bool is_chain_fused(Kernels kernels) {
   return kernels == Kernels::Fused || kernels == Kernels::Compiled;
 }
-=======
-// Experts: mixtures of experts as wholes, from the router to the sum with what all tokens pass.
-// Source: megatron/core/transformer/transformer_config.py, recompute_modules "moe".
-enum class Recompute { None, Selective, Full, PerOp, Experts };
-inline constexpr std::array<std::string_view, 5> kRecomputeNames = {"none", "selective", "full",
-                                                                    "per_op", "experts"};
-// Whether a chain of elementwise operators (RMSNorm, rotary positions, SwiGLU) is one kernel, or a
-// kernel for each operator as in eager PyTorch; or the norms alone are one. In convolution nets:
-// whether batch norm takes the ReLU and sum behind it along.
-enum class Kernels { Fused, FusedNorm, Eager };
-inline constexpr std::array<std::string_view, 3> kKernelsNames = {"fused", "fused_norm", "eager"};
->>>>>>> mamba
 // Eager: a kernel for every operator around the softmax. Unfused: one kernel for the scaled and
 // masked softmax (Megatron-LM). Flash: FlashAttention-2, which a GPU's attention curve is of;
 // Flash1 its first version; Cudnn the kernels of cuDNN, which TransformerEngine picks on Hopper.
