@@ -53,6 +53,7 @@ Work work_of(const Measurement& row) {
   const bool is_forward = row.pass == "forward";
   if (row.kernels == "eager RMSNorm")
     return elementwise_kernels((is_forward ? 36 : 92) * elements, is_forward ? 6 : 15);
+  if (row.kernels == "compiled rotary") return elementwise_kernels(2 * e * elements, 2);
   return elementwise_kernels((is_forward ? 2 : 3) * e * elements, is_forward ? 1 : 2);
 }
 

@@ -23,7 +23,7 @@ RULES = HERE / "systems.yaml"
 # Rules that share the number, parameter, bounds in us, tables. A process needs a few microseconds to issue
 # a kernel from C++, and tens with Python modules around it. Collectives go through c10d everywhere.
 DEEPSPEED = ["vTrain", "Megatron-LM + DeepSpeed ZeRO-3", "Megatron-DeepSpeed, DeepSpeed"]
-MEGATRON = ["sail-sg", "Aleph Alpha", "Megatron]"]
+MEGATRON = ["sail-sg", "Aleph Alpha", "SC21 Megatron-LM", "Megatron]"]
 FSDP = ["torchtitan", "fms-fsdp", "llm-foundry"]
 PYTORCH = ["PyTorch/LanguageModeling/BERT", "NGC PyTorch", "DeepLearningExamples", "InternEvo", "Colossal", '"*"']
 PARAMETERS = [

@@ -25,8 +25,10 @@ std::vector<std::int64_t> output(const Job& job, int) {
   return hidden_shape(job, job.batch.sequence);
 }
 
-// A rotation turns pairs of features.
+// Why the layers cannot be run, or empty. A rotation turns pairs of features.
 std::string complaint(const Model& model) {
+  if (model.parameters.count("router_groups") > 0)
+    return "router_groups is simulated only: the backend's router chooses among all experts";
   const BlockShape shape = llama_block_shape(model.parameters, 0);
   if (shape.latent.kv_rank > 0)
     return shape.latent.rope % 2 == 0 ? "" : "rotary positions need an even rope_size";

@@ -101,6 +101,7 @@ class TransformerBlock : public LayerModule {
       case MlpActivation::SwiGlu:
         return swiglu(x);
       case MlpActivation::SquaredRelu:
+      case MlpActivation::FusedSquaredRelu:
         return at::pow(at::relu(x), 2);
     }
     SIM_CHECK(false, "an activation of no kind");

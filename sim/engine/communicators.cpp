@@ -218,10 +218,9 @@ double wire_overhead(NcclProtocol protocol) {
   return 1;
 }
 
-// Of k copies of a token whose experts are anywhere on N nodes, each node that needs one gets one:
-// N (1 - (1 - 1/N)^k) of k.
-double sent_once(int copies, int nodes) {
-  return nodes * (1 - std::pow(1 - 1.0 / nodes, copies)) / copies;
+// Of the copies of a token, the part that is left where each node that needs one gets one.
+double sent_once(const TokenRouting& routing, int nodes) {
+  return parts_of_token(routing, nodes) / routing.per_token;
 }
 
 // On the links of the model's algorithm, and shared there with others, but no faster than measured:
@@ -283,15 +282,15 @@ CollectiveCost Communicators::cost_by_links(const CollectiveUse& use,
   const CollectiveAlgorithm* row = find_collective(algorithm);
   SIM_CHECK(row != nullptr, "unknown collective algorithm " + algorithm);
   // An algorithm that cannot do this collective leaves it to the ring, or to pairwise exchange.
-  if (use.copies > 0 && find_collective("two-level")->supports(use.kind, shape))
+  if (use.routing.experts > 0 && find_collective("two-level")->supports(use.kind, shape))
     algorithm = "two-level";
   else if (!row->supports(use.kind, shape))
     algorithm = use.kind == CollectiveKind::AllToAll ? "pairwise" : "ring";
   CollectiveCost cost{.communicator = find_or_lay(use, algorithm, members, shape, group)};
   for (const CommunicatorPhase& phase : all[std::size_t(cost.communicator)].phases)
     cost.steps.push_back({phase.latency * phase.rounds, use.size * phase.share, Rate(0)});
-  if (algorithm == "two-level" && use.copies > 0 && shape.nodes() > 1)
-    cost.steps.front().bytes = sent_once(use.copies, shape.nodes()) * cost.steps.front().bytes;
+  if (algorithm == "two-level" && use.routing.experts > 0 && shape.nodes() > 1)
+    cost.steps.front().bytes = sent_once(use.routing, shape.nodes()) * cost.steps.front().bytes;
   return cost;
 }
 

@@ -59,11 +59,11 @@ struct CollectiveUse {
   GroupName group = GroupKind::Data;
   CollectiveKind kind = CollectiveKind::AllReduce;
   Bytes size;
-  int copies = 0;  // LayerCollective::copies
+  TokenRouting routing;  // LayerCollective::routing
   auto operator<=>(const CollectiveUse&) const = default;
 };
 constexpr CollectiveUse use_of(const LayerCollective& collective) {
-  return {group_kind(collective.group), collective.kind, collective.size, collective.copies};
+  return {group_kind(collective.group), collective.kind, collective.size, collective.routing};
 }
 
 class Communicators {

@@ -39,6 +39,8 @@ constexpr ParameterSpec kParameters[] = {
     {"shared_expert_ffn", ParameterKind::Count, false, 0},
     {"capacity_factor", ParameterKind::Ratio, false, 0},  // absent: no token is dropped
     {"router_bias", ParameterKind::Flag, false, 0},
+    {"router_groups", ParameterKind::Count, false, 0},  // absent: the router chooses among all
+    {"router_groups_per_token", ParameterKind::Count, false, 0},
     {"dense_layers", ParameterKind::Count, false, 0},
     {"expert_interval", ParameterKind::Count, false, 1},
     {"kv_rank", ParameterKind::Count, false, 0},  // absent: no latent attention
@@ -55,9 +57,9 @@ constexpr ParameterSpec kParameters[] = {
 constexpr std::string_view kAdaptedLinears[] = {"lora_qkv", "lora_projection", "lora_mlp_in",
                                                 "lora_mlp_out"};
 
-constexpr std::string_view kExpertParameters[] = {"experts_per_token", "expert_ffn",
-                                                  "shared_expert_ffn", "capacity_factor",
-                                                  "router_bias",       "dense_layers"};
+constexpr std::string_view kExpertParameters[] = {
+    "experts_per_token", "expert_ffn",    "shared_expert_ffn",       "capacity_factor",
+    "router_bias",       "router_groups", "router_groups_per_token", "dense_layers"};
 
 constexpr std::int64_t kWidestAttention = 1 << 22, kMostExperts = 1 << 14;
 
@@ -97,11 +99,33 @@ BlockShape llama_block_shape(const Parameters& parameters, int block) {
                .ffn = count_or(parameters, "expert_ffn", shape.ffn),
                .shared_ffn = parameters.count("shared_expert_ffn"),
                .capacity_factor = parameters.number("capacity_factor"),
+               .router_groups = parameters.count("router_groups"),
+               .router_groups_per_token = parameters.count("router_groups_per_token"),
                .router_bias = parameters.flag("router_bias")};
   return shape;
 }
 
 namespace {
+
+std::string limits_of_router_groups(const Parameters& parameters) {
+  const std::int64_t groups = parameters.count("router_groups"),
+                     chosen = parameters.count("router_groups_per_token"),
+                     experts = parameters.count("experts");
+  if ((groups > 0) != (chosen > 0))
+    return "router_groups and router_groups_per_token need each other";
+  if (groups == 0) return {};
+  if (experts % groups != 0)
+    return std::to_string(experts) + " experts are not divisible by router_groups " +
+           std::to_string(groups);
+  if (chosen > groups)
+    return "router_groups_per_token " + std::to_string(chosen) + " is above router_groups " +
+           std::to_string(groups);
+  if (chosen * (experts / groups) < parameters.count("experts_per_token"))
+    return "the groups of a token have " + std::to_string(chosen * (experts / groups)) +
+           " experts, fewer than experts_per_token " +
+           std::to_string(parameters.count("experts_per_token"));
+  return {};
+}
 
 std::string limits_of_experts(const Parameters& parameters) {
   const std::int64_t experts = parameters.count("experts");
@@ -116,6 +140,7 @@ std::string limits_of_experts(const Parameters& parameters) {
   if (per_token > experts)
     return "experts_per_token " + std::to_string(per_token) + " is above experts " +
            std::to_string(experts);
+  if (const std::string why = limits_of_router_groups(parameters); !why.empty()) return why;
   return most_limit("experts", experts, kMostExperts);
 }
 

@@ -16,6 +16,7 @@
 #include "base/units.hpp"
 #include "base/work.hpp"
 #include "model/software.hpp"
+#include "model/token_routing.hpp"
 
 namespace windtunnel {
 
@@ -121,7 +122,7 @@ struct LayerCollective {
   Bytes size;
   bool overlaps_next = false;
   LayerGroup group = LayerGroup::Tensor;
-  int copies = 0;  // of a token in it, of which one goes to each node (TokenDispatch); 0: all
+  TokenRouting routing;  // of tokens that go once to each node (TokenDispatch); none: every copy
 };
 
 struct Piece {

@@ -36,7 +36,10 @@ struct Routing {
         local_experts(int(shape.experts) / slice.expert),
         expert(slice.expert),
         expert_tensor(slice.expert_tensor),
-        copies(slice.expert_dispatch == TokenDispatch::TwoLevel ? int(shape.per_token) : 0) {
+        once(slice.expert_dispatch == TokenDispatch::TwoLevel
+                 ? TokenRouting{int(shape.experts), int(shape.per_token), int(shape.router_groups),
+                                int(shape.router_groups_per_token)}
+                 : TokenRouting{}) {
     const double even = tokens * double(shape.per_token) / double(shape.experts);
     const double each = shape.capacity_factor > 0 ? std::ceil(even * shape.capacity_factor) : even;
     sent = each * double(shape.experts);
@@ -47,7 +50,7 @@ struct Routing {
   double tokens;  // of this rank
   double row;     // bytes of a row of an expert
   int local_experts, expert, expert_tensor;
-  int copies;                       // LayerCollective::copies
+  TokenRouting once;                // LayerCollective::routing
   double sent = 0;                  // copies that leave the permutation, this rank's own included
   double rows = 0;                  // that this rank's experts work on
   std::int64_t rows_of_expert = 0;  // of a GEMM
@@ -113,7 +116,7 @@ std::vector<Piece> dispatch(const Routing& routing) {
     pieces.push_back({"dispatch", LayerCollective{.kind = CollectiveKind::AllToAll,
                                                   .size = rows,
                                                   .group = LayerGroup::Expert,
-                                                  .copies = routing.copies}});
+                                                  .routing = routing.once}});
   if (routing.expert_tensor > 1)
     pieces.push_back({"dispatch_gather", LayerCollective{.kind = CollectiveKind::AllGather,
                                                          .size = routing.expert_tensor * rows,
@@ -137,7 +140,7 @@ std::vector<Piece> combine(const Routing& routing) {
     pieces.push_back({"combine", LayerCollective{.kind = CollectiveKind::AllToAll,
                                                  .size = rows,
                                                  .group = LayerGroup::Expert,
-                                                 .copies = routing.copies}});
+                                                 .routing = routing.once}});
   pieces.push_back(
       {"unpermute", elementwise_kernels(rows.value + routing.tokens * routing.row, 2)});
   return pieces;

@@ -59,6 +59,8 @@ struct ExpertShape {
   // Each expert takes exactly this many times its even part of the tokens: the others are dropped,
   // missing ones padded. 0: none is dropped.
   double capacity_factor = 0;
+  // The choice keeps to this many of so many groups of neighbouring experts (token_routing.hpp).
+  std::int64_t router_groups = 0, router_groups_per_token = 0;  // 0: to none
   bool router_bias = false;  // a number for each expert that shifts the choice
   bool gated = true;         // SwiGLU; else a squared ReLU, fused with the router's weight
   std::int64_t latent = 0;   // width of the tokens that experts get (LatentMoE); 0: hidden

@@ -212,6 +212,9 @@ TEST_CASE("what cannot be run is refused before any process starts") {
                   "parallel.expert_dispatch: two_level is simulated only"),
         std::pair("recompute=per_op",
                   "the backend recomputes whole blocks or attention, not per_op"),
+        std::pair("model.router_groups=2 --set model.router_groups_per_token=1",
+                  "router_groups is simulated only: the backend's router chooses among all "
+                  "experts"),
         std::pair("recompute=experts",
                   "the backend recomputes whole blocks or attention, not experts"),
         std::pair("batch.attended_length=24 --set attention=flash",

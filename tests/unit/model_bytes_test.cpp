@@ -49,12 +49,33 @@ TEST_CASE("Launches of a GPT layer in eager Megatron-LM") {
 TEST_CASE("Eager kernels of a Llama layer move what their operators move, s = 8192, h = 4096") {
   Slice slice = {.sequence = 8192, .attention = AttentionKernel::Flash, .kernels = Kernels::Eager};
   const LayerWork work = layer_work(llama3_8b(), 1, slice);
-  // RMSNorm: (4 x 2 + 28) n. Rotary: 20 bytes of each of (32 + 8) x 128 features. SwiGLU: 5 of
-  // 14336.
-  CHECK(work_named(work.forward, "attention_norm").bytes == Bytes(36.0 * 8192 * 4096));
-  CHECK(work_named(work.forward, "rotary").bytes == Bytes(20.0 * 8192 * 5120));
+  // RMSNorm: (4 x 2 + 28) n. Rotary: 20 bytes of each of (32 + 8) x 128 features. Both as much
+  // slower as kernels between types are. SwiGLU: 5 of 14336.
+  CHECK(work_named(work.forward, "attention_norm").bytes ==
+        kMixedTypes * Bytes(36.0 * 8192 * 4096));
+  CHECK(work_named(work.forward, "rotary").bytes == kMixedTypes * Bytes(20.0 * 8192 * 5120));
   CHECK(work_named(work.forward, "swiglu").bytes == Bytes(10.0 * 8192 * 14336));
+  slice.kernels = Kernels::Compiled;
+  const LayerWork compiled = layer_work(llama3_8b(), 1, slice);
+  const auto bytes = [](double factor, double count) { return Approx(factor * count); };
+  const double norm = 2.0 * 8192 * 4096, rotary = 2.0 * 8192 * 5120;  // one tensor, bf16
+  CHECK(work_named(compiled.forward, "attention_norm").bytes.value ==
+        bytes(kCompiledNorms.forward, 2 * norm));
+  CHECK(work_named(compiled.backward, "attention_norm").bytes.value ==
+        bytes(kCompiledNorms.backward, 3 * norm));
+  CHECK(work_named(compiled.forward, "rotary").bytes.value ==
+        bytes(kCompiledRotary.forward, 2 * rotary));
+  CHECK(work_named(compiled.backward, "rotary").bytes.value ==
+        bytes(kCompiledRotary.backward, 2 * rotary));
+  CHECK(work_named(compiled.forward, "swiglu").bytes == Bytes(6.0 * 8192 * 14336));
   slice.kernels = Kernels::Fused;
+  slice.software = find_software("megatron-2021");
+  const LayerWork apex = layer_work(llama3_8b(), 1, slice);
+  CHECK(work_named(apex.forward, "attention_norm").bytes.value ==
+        bytes(kApexNorms.forward, 2 * norm));
+  CHECK(work_named(apex.backward, "attention_norm").bytes.value ==
+        bytes(kApexNorms.backward, 3 * norm));
+  slice.software = find_software("megatron");
   const LayerWork fused = layer_work(llama3_8b(), 1, slice);
   CHECK(work_named(fused.forward, "attention_norm").bytes == Bytes(4.0 * 8192 * 4096));
   CHECK(sums_of(fused.forward).flops == sums_of(work.forward).flops);

@@ -25,6 +25,27 @@ std::vector<Exchange> exchanges_of(const std::vector<Piece>& pieces) {
 
 }  // namespace
 
+TEST_CASE("A token's experts lie on so many nodes") {
+  // 2 of 4 experts on 2 nodes: both on one node in 2 of 6 choices, so 1 + 4/6 nodes.
+  CHECK(parts_of_token({4, 2}, 2) == Approx(1 + 4.0 / 6));
+  CHECK(parts_of_token({256, 8}, 1) == Approx(1));
+  // In one of 2 groups, which is a node: 1. Nodes of half a group: one of the group's two pairs of
+  // experts has both in 2 of 6 choices.
+  CHECK(parts_of_token({8, 2, 2, 1}, 2) == Approx(1));
+  CHECK(parts_of_token({8, 2, 2, 1}, 4) == Approx(1 + 4.0 / 6));
+  // 2 of 3 experts in 2 of 3 groups of one: always two nodes. One expert: one, whatever the groups.
+  CHECK(parts_of_token({3, 2, 3, 2}, 3) == Approx(2));
+  for (const int parts : {1, 2, 4, 8, 16})
+    CHECK(parts_of_token({256, 1, 8, 4}, parts) == Approx(1));
+  // DeepSeek-V3, 8 of 256 experts in 4 of 8 groups, over 8 nodes of one group each: a node has none
+  // where its group is not chosen, or no expert of it: 8 (1 - 1/2 - C(96, 8) / C(128, 8) / 2).
+  CHECK(parts_of_token({256, 8, 8, 4}, 8) == Approx(3.6290109244257).epsilon(1e-12));
+  CHECK(parts_of_token({256, 8}, 8) == Approx(5.2946520003825).epsilon(1e-12));
+  // Never more than chosen groups can hold, nor than without groups.
+  for (const int parts : {1, 2, 4, 8, 16, 32, 64})
+    CHECK(parts_of_token({256, 8, 8, 4}, parts) <= parts_of_token({256, 8}, parts) + 1e-12);
+}
+
 TEST_CASE("Mixtures of experts have the published parameters") {
   // Mixtral 8x7B: 46.7 B in all, 12.9 B active (arXiv:2401.04088, section 2.2).
   CHECK(mixtral_8x7b().parameter_count() == 46702792704);
