@@ -13,6 +13,7 @@
 #include "commands/validate_collectives.hpp"
 #include "commands/validate_job.hpp"
 #include "commands/validate_null.hpp"
+#include "commands/validate_residuals.hpp"
 #include "commands/validate_run.hpp"
 #include "commands/validate_statistics.hpp"
 #include "commands/validate_summary.hpp"
@@ -556,6 +557,28 @@ TEST_CASE("no row disappears, and two runs print the same bytes") {
   const Validation again = validated(files, rules(), Split::All, 1);
   CHECK(rows_csv(validation) == rows_csv(again));
   CHECK(summary_json(tables) == summary_json(summaries(again)));
+}
+
+TEST_CASE("errors of runs that are alike: eight of a table at least") {
+  const std::vector<std::string> files = {kTables + "01_korthikanti_2022.csv",
+                                          kTables + "12_vtrain_multinode.csv"};
+  Validation validation = validated(files, rules(), Split::All, 2);
+  for (ValidatedRow& row : validation.rows)
+    if (row.is_timed()) row.outcome.seconds = 0.75 * row.published->seconds;
+  const std::string text = residuals_markdown(validation, rules());
+  const auto lines_with = [&text](const std::string& part) {
+    int lines = 0;
+    for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1))
+      ++lines;
+    return lines;
+  };
+  // 71 runs of table 12: 47 with a pipeline, 21 with tensor parallelism alone and 3 of neither.
+  CHECK(lines_with("\n| 12_vtrain_multinode | NVIDIA A100-SXM4-80GB | fp16 | gpt | ") == 2);
+  CHECK(lines_with("pipeline | 47 | 25.0 | -25.0 | -25.0 to -25.0 |\n") == 1);
+  CHECK(lines_with("tensor | 21 | 25.0 | -25.0 | -25.0 to -25.0 |\n") == 1);
+  CHECK(lines_with("01_korthikanti") == 0);  // four runs
+  std::erase_if(validation.rows, [](const ValidatedRow& row) { return row.table[1] == '2'; });
+  CHECK(residuals_markdown(validation, rules()).empty());
 }
 
 TEST_CASE("every published row becomes a job or a reason") {

@@ -10,6 +10,7 @@
 #include "commands/validate_collectives.hpp"
 #include "commands/validate_intervals.hpp"
 #include "commands/validate_pictures.hpp"
+#include "commands/validate_residuals.hpp"
 #include "commands/validate_summary.hpp"
 #include "commands/workers.hpp"
 #include "config/config_error.hpp"
@@ -55,13 +56,14 @@ struct Findings {
 };
 
 Findings runs(const std::vector<std::string>& files, const Rules& rules, Split split, int workers,
-              bool wants_intervals, std::string_view mark) {
+              bool wants_intervals, bool wants_residuals, std::string_view mark) {
   const Validation validation = validated(files, rules, split, workers);
   const std::vector<TableSummary> tables = summaries(validation);
   std::string text = is_small(validation) ? rows_text(validation) : "";
   return {
       .text = text + to_text(tables),
-      .markdown = to_markdown(tables),
+      .markdown =
+          to_markdown(tables) + (wants_residuals ? residuals_markdown(validation, rules) : ""),
       .mark = mark,
       .files = {{"rows.csv", rows_csv(validation)},
                 {"summary.csv", summary_csv(tables)},
@@ -110,6 +112,7 @@ ValidateOutcome validate(const ValidateOptions& options) {
   std::vector<Findings> findings;
   if (!run_tables.empty())
     findings.push_back(runs(run_tables, rules, *split, workers, wants_intervals,
+                            !options.readme.empty() && !options.zero_shot,
                             options.zero_shot ? "zero-shot" : "accuracy"));
   if (!collective_tables.empty()) findings.push_back(collectives(collective_tables, rules));
 
