@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <tuple>
 #include <vector>
@@ -21,8 +22,8 @@ constexpr double kLow = 0.1, kHigh = 0.9;
 using Kind = std::tuple<std::string, std::string, std::string, ParallelismKind>;
 
 std::string line(const std::string& table, const Kind& kind, const std::vector<double>& errors) {
-  std::vector<double> sizes;
-  for (const double error : errors) sizes.push_back(error < 0 ? -error : error);
+  std::vector<double> sizes(errors.size());
+  std::ranges::transform(errors, sizes.begin(), [](double error) { return std::abs(error); });
   const auto& [card, precision, family, parallelism] = kind;
   return fmt::format("| {} | {} | {} | {} | {} | {} | {:.1f} | {:+.1f} | {:+.1f} to {:+.1f} |\n",
                      table, card, precision, family, name_of(kParallelismKindNames, parallelism),
