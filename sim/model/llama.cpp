@@ -140,7 +140,7 @@ std::string limits_of_experts(const Parameters& parameters) {
   if (per_token > experts)
     return "experts_per_token " + std::to_string(per_token) + " is above experts " +
            std::to_string(experts);
-  if (const std::string why = limits_of_router_groups(parameters); !why.empty()) return why;
+  if (std::string why = limits_of_router_groups(parameters); !why.empty()) return why;
   return most_limit("experts", experts, kMostExperts);
 }
 
