@@ -1,9 +1,7 @@
 // The program itself: exit codes, what goes to which stream, and files that are complete or absent.
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -12,6 +10,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "shell.hpp"
 
 namespace windtunnel {
 
@@ -73,13 +72,10 @@ Ran ran(const Folder& folder, const std::string& command) {
                              "' \"$@\"; }\n"
                              "cd '" +
                              kRoot.string() + "' && { " + command + "\n} 2>'" + err.string() + "'";
-  std::FILE* pipe = ::popen(script.c_str(), "r");
-  REQUIRE(pipe != nullptr);
+  const Ended run = ended(script);
   Ran result;
-  for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) result.out += char(c);
-  const int status = ::pclose(pipe);
-  REQUIRE(WIFEXITED(status));
-  result.code = WEXITSTATUS(status);
+  result.code = run.code;
+  result.out = run.output;
   result.err = content_of(err);
   fs::remove(err);
   return result;

@@ -1,14 +1,11 @@
 // GEMMs by their tiles against measured ones. `held_out` shapes were not used for any parameter.
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <fstream>
 #include <string>
 
 #include "catch.hpp"
 #include "config/load.hpp"
+#include "measured_rows.hpp"
 
 namespace windtunnel {
 
@@ -33,17 +30,12 @@ GpuSpec gpu_of(const std::string& cluster) {
 }
 
 Errors errors(const GpuSpec& gpu, const std::string& table, const std::string& use) {
-  std::ifstream file(WINDTUNNEL_SOURCE_DIR "/tests/data/" + table);
-  REQUIRE(file);
   Errors errors;
-  for (std::string line; std::getline(file, line);) {
-    if (!line.starts_with(use + ",")) continue;
-    long batch = 0, m = 0, n = 0, k = 0;
-    double tflops = 0;
-    REQUIRE(std::sscanf(line.c_str() + use.size(), ",%ld,%ld,%ld,%ld,%lf", &batch, &m, &n, &k,
-                        &tflops) == 5);
-    const Work work = matmul(m, n, k, DType::Bf16, batch);
-    const double measured = work.flops.value / (tflops * 1e12);
+  for (const CsvRow& row : measured_rows(table)) {
+    if (row.at(0) != use) continue;
+    const Work work = matmul(std::stol(row.at(2)), std::stol(row.at(3)), std::stol(row.at(4)),
+                             DType::Bf16, std::stol(row.at(1)));
+    const double measured = work.flops.value / (std::stod(row.at(5)) * 1e12);
     const double error = std::abs(kernel_time(gpu, work, DType::Bf16).value / measured - 1);
     errors.mean += error;
     errors.worst = std::max(errors.worst, error);
@@ -76,18 +68,11 @@ TEST_CASE("GEMMs of A100 by shape", "[gemm]") {
 }
 
 TEST_CASE("GEMMs under a power limit as the mean of measured pairs", "[gemm]") {
-  std::ifstream file(WINDTUNNEL_SOURCE_DIR "/tests/data/power_limits.csv");
-  REQUIRE(file);
   double exponents = 0;
   int pairs = 0;
-  for (std::string line; std::getline(file, line);) {
-    double low_watts = 0, high_watts = 0, low = 0, high = 0;
-    const auto comma = line.find(',');
-    if (line.starts_with('#') || comma == std::string::npos ||
-        std::sscanf(line.c_str() + comma, ",%lf,%lf,%lf,%lf", &low_watts, &high_watts, &low,
-                    &high) != 4)
-      continue;
-    exponents += std::log(low / high) / std::log(low_watts / high_watts);
+  for (const CsvRow& row : measured_rows("power_limits.csv")) {
+    const double watts = std::stod(row.at(1)) / std::stod(row.at(2));
+    exponents += std::log(std::stod(row.at(3)) / std::stod(row.at(4))) / std::log(watts);
     ++pairs;
   }
   REQUIRE(pairs == 4);
@@ -98,29 +83,22 @@ TEST_CASE("GEMMs under a power limit as the mean of measured pairs", "[gemm]") {
 }
 
 TEST_CASE("GEMMs that add to a sum are slower by what that moves", "[gemm]") {
-  std::ifstream file(WINDTUNNEL_SOURCE_DIR "/tests/data/gemm_sums.csv");
-  REQUIRE(file);
   double error = 0;
   int pairs = 0;
-  for (std::string line; std::getline(file, line);) {
-    char name[32];
-    long out = 0, in = 0;
-    double forward = 0, sums[2] = {0, 0};  // fp32, bf16
-    if (std::sscanf(line.c_str(), "%31[^,],%ld,%ld,%lf,%lf,%lf", name, &out, &in, &forward,
-                    &sums[0], &sums[1]) < 5)
-      continue;
-    const GpuSpec gpu =
-        load_gpu(WINDTUNNEL_SOURCE_DIR "/topologies/gpus/" + std::string(name) + ".yaml");
+  for (const CsvRow& row : measured_rows("gemm_sums.csv")) {
+    const long out = std::stol(row.at(1)), in = std::stol(row.at(2));
+    const double forward = std::stod(row.at(3));
+    const GpuSpec gpu = load_gpu(WINDTUNNEL_SOURCE_DIR "/topologies/gpus/" + row.at(0) + ".yaml");
     Work work = matmul(out, in, 4096, DType::Bf16);
     const Seconds plain = work.flops / (*gpu.peak[std::size_t(DType::Bf16)] * forward);
-    for (const int i : {0, 1}) {
-      if (sums[i] == 0) continue;
-      work.sums = Bytes((i == 0 ? 6.0 : 2.0) * double(out) * double(in));
+    for (const std::size_t column : {4, 5}) {  // sums in fp32, bf16
+      if (row.at(column).empty()) continue;
+      work.sums = Bytes((column == 4 ? 6.0 : 2.0) * double(out) * double(in));
       Work alone = work;
       alone.sums = Bytes(0);
       const Seconds more =
           kernel_time(gpu, work, DType::Bf16) - kernel_time(gpu, alone, DType::Bf16);
-      error += std::abs((1 + more / plain) / (forward / sums[i]) - 1);
+      error += std::abs((1 + more / plain) / (forward / std::stod(row.at(column))) - 1);
       ++pairs;
     }
   }
@@ -129,29 +107,23 @@ TEST_CASE("GEMMs that add to a sum are slower by what that moves", "[gemm]") {
 }
 
 TEST_CASE("GEMMs of experts run one after another", "[gemm]") {
-  std::ifstream file(WINDTUNNEL_SOURCE_DIR "/tests/data/grouped_gemm.csv");
-  REQUIRE(file);
   double apart = 0, together = 0;
   int times = 0;
-  for (std::string line; std::getline(file, line);) {
-    char name[32];
-    long experts = 0, rows = 0, out = 0, in = 0;
-    double measured[3] = {0, 0, 0};
-    if (std::sscanf(line.c_str(), "%31[^,],%ld,%ld,%ld,%ld,%lf,%lf,%lf", name, &experts, &rows,
-                    &out, &in, &measured[0], &measured[1], &measured[2]) != 8)
-      continue;
-    const GpuSpec gpu =
-        load_gpu(WINDTUNNEL_SOURCE_DIR "/topologies/gpus/" + std::string(name) + ".yaml");
+  for (const CsvRow& row : measured_rows("grouped_gemm.csv")) {
+    const GpuSpec gpu = load_gpu(WINDTUNNEL_SOURCE_DIR "/topologies/gpus/" + row.at(0) + ".yaml");
+    const long experts = std::stol(row.at(1)), rows = std::stol(row.at(2));
+    const long out = std::stol(row.at(3)), in = std::stol(row.at(4));
     Work works[3] = {matmul(rows, out, in, DType::Bf16, experts),
                      matmul(rows, in, out, DType::Bf16, experts),
                      matmul(out, in, rows, DType::Bf16, experts)};
     works[2].sums = Bytes(2.0 * double(experts) * double(out) * double(in));
-    for (int pass = 0; pass < 3; ++pass) {
+    for (std::size_t pass = 0; pass < 3; ++pass) {
       Work& work = works[pass];
+      const double measured = std::stod(row.at(5 + pass));
       const auto error = [&] {
         const double time = kernel_time(gpu, work, DType::Bf16).value;
         const double peak = gpu.peak[std::size_t(DType::Bf16)]->value;
-        return std::abs(time / (work.flops.value / (peak * measured[pass])) - 1);
+        return std::abs(time / (work.flops.value / (peak * measured)) - 1);
       };
       together += error();
       work.kernels = int(experts);

@@ -1,5 +1,4 @@
 // validation/intervals.json: how the harness makes it, and that it covers the cards of the tables.
-#include <sys/wait.h>
 
 #include <filesystem>
 #include <set>
@@ -12,6 +11,7 @@
 #include "commands/validate_statistics.hpp"
 #include "config/load.hpp"
 #include "folder.hpp"
+#include "shell.hpp"
 
 using namespace windtunnel;
 
@@ -34,20 +34,6 @@ std::string card_of(const Rule& rule) {
   const fs::path folder = kRoot + "/validation";
   return rule["gpu"].empty() ? load_node((folder / rule["node"]).string()).gpu.name
                              : load_gpu((folder / rule["gpu"]).string()).name;
-}
-
-struct Ended {
-  int code = 0;
-  std::string output;
-};
-Ended validate(const std::string& arguments) {
-  const std::string command = "'" WINDTUNNEL_PROGRAM "' validate " + arguments + " 2>&1";
-  std::FILE* pipe = popen(command.c_str(), "r");
-  REQUIRE(pipe);
-  Ended ended;
-  for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) ended.output += char(c);
-  ended.code = WEXITSTATUS(pclose(pipe));
-  return ended;
 }
 
 }  // namespace
@@ -122,13 +108,13 @@ TEST_CASE("validate: --write-intervals writes classes, from rows of all splits o
   const TemporaryFolder folder("intervals");
   const std::string table = "'" + kRoot + "/validation/published/korthikanti-2022.csv'";
   const std::string file = (folder.path / "intervals.json").string();
-  const Ended refused = validate(table + " --write-intervals '" + file + "'");
+  const Ended refused = program("validate " + table + " --write-intervals '" + file + "'");
   CHECK(refused.code == 2);
   CHECK(refused.output == "--write-intervals: error: needs --split all, without --zero-shot\n");
   const std::string all = " --split all --write-intervals '" + file + "'";
-  CHECK(validate(table + all + " --zero-shot").code == 2);
+  CHECK(program("validate " + table + all + " --zero-shot").code == 2);
   const Ended collectives =
-      validate("'" + kRoot + "/validation/published/systems/collectives.csv'" + all);
+      program("validate '" + kRoot + "/validation/published/systems/collectives.csv'" + all);
   CHECK(collectives.code == 2);
   CHECK(collectives.output == "--write-intervals: error: needs a table of runs\n");
   CHECK_FALSE(fs::exists(file));
@@ -136,8 +122,8 @@ TEST_CASE("validate: --write-intervals writes classes, from rows of all splits o
   // One job twice, published at 20 and at 30 s.
   const std::string job = kRoot + "/workloads/korthikanti/22b-full.yaml";
   write_text(folder.path / "own.csv", "job,published_s\n" + job + ",20\n" + job + ",30\n");
-  const Ended done = validate("'" + (folder.path / "own.csv").string() + "' --rules '" + kRoot +
-                              "/validation/systems.yaml'" + all);
+  const Ended done = program("validate '" + (folder.path / "own.csv").string() + "' --rules '" +
+                             kRoot + "/validation/systems.yaml'" + all);
   INFO(done.output);
   REQUIRE(done.code == 0);
   const std::vector<RunClass> classes = run_classes_from(text_of(file));

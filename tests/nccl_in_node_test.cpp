@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <fstream>
 #include <map>
-#include <sstream>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -13,6 +11,7 @@
 #include "catch.hpp"
 #include "collectives/nccl_measured.hpp"
 #include "config/load.hpp"
+#include "measured_rows.hpp"
 
 namespace windtunnel {
 namespace {
@@ -29,26 +28,16 @@ struct Measured {
   }
 };
 
-std::vector<Measured> measured_rows() {
-  std::ifstream file(WINDTUNNEL_SOURCE_DIR "/tests/data/nccl_in_node.csv");
-  std::vector<Measured> rows;
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("#") || line.starts_with("arch,")) continue;
-    std::istringstream cells(line);
-    Measured row;
-    std::string ranks, bytes, us;
-    std::getline(cells, row.arch, ',');
-    std::getline(cells, row.system, ',');
-    std::getline(cells, row.collective, ',');
-    std::getline(cells, ranks, ',');
-    std::getline(cells, bytes, ',');
-    std::getline(cells, us, ',');
-    row.ranks = std::stoi(ranks);
-    row.bytes = std::stod(bytes);
-    row.seconds = std::stod(us) * 1e-6;
-    rows.push_back(row);
-  }
-  return rows;
+std::vector<Measured> measurements() {
+  std::vector<Measured> all;
+  for (const CsvRow& row : measured_rows("nccl_in_node.csv"))
+    all.push_back({.arch = row.at(0),
+                   .system = row.at(1),
+                   .collective = row.at(2),
+                   .ranks = std::stoi(row.at(3)),
+                   .bytes = std::stod(row.at(4)),
+                   .seconds = std::stod(row.at(5)) * 1e-6});
+  return all;
 }
 
 NcclGraph graph_of(const std::string& arch) {
@@ -100,7 +89,7 @@ TEST_CASE("the factors inside a node are medians of what systems measured", "[nc
   // All-gathers and reduce-scatters are one table.
   using Cell = std::tuple<std::string, CollectiveKind, int, double>;
   std::map<Cell, std::map<std::string, std::pair<double, int>>> cells;
-  for (const Measured& row : measured_rows()) {
+  for (const Measured& row : measurements()) {
     const CollectiveKind kind =
         row.kind() == CollectiveKind::ReduceScatter ? CollectiveKind::AllGather : row.kind();
     for (const double size : kSizes)
@@ -123,7 +112,7 @@ TEST_CASE("the factors inside a node are medians of what systems measured", "[nc
 
 TEST_CASE("collectives inside a node as measured", "[nccl]") {
   std::map<std::string, std::pair<double, int>> with, without;
-  for (const Measured& row : measured_rows()) {
+  for (const Measured& row : measurements()) {
     const double factor =
         measured_over_model(graph_of(row.arch), row.kind(), row.ranks, 1, Bytes(row.bytes));
     const double model = modelled(row);

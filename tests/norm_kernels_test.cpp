@@ -1,14 +1,13 @@
 // The figures of norm_kernels.hpp, recomputed from the measurements they are means of.
 #include "model/norm_kernels.hpp"
 
-#include <fstream>
 #include <map>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "catch.hpp"
 #include "config/load.hpp"
+#include "measured_rows.hpp"
 #include "model/operation.hpp"
 
 namespace windtunnel {
@@ -21,22 +20,15 @@ struct Measurement {
 };
 
 std::vector<Measurement> measurements() {
-  std::ifstream file(WINDTUNNEL_SOURCE_DIR "/tests/data/norm_kernels.csv");
-  REQUIRE(file);
   std::vector<Measurement> all;
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with('#') || line.starts_with("kernels,")) continue;
-    std::istringstream cells(line);
-    Measurement row;
-    std::string rows, width, milliseconds;
-    for (std::string* cell :
-         {&row.kernels, &row.pass, &row.card, &row.type, &rows, &width, &milliseconds})
-      REQUIRE(std::getline(cells, *cell, ','));
-    row.rows = std::stod(rows);
-    row.width = std::stod(width);
-    row.seconds = std::stod(milliseconds) * 1e-3;
-    all.push_back(row);
-  }
+  for (const CsvRow& row : measured_rows("norm_kernels.csv"))
+    all.push_back({.kernels = row.at(0),
+                   .pass = row.at(1),
+                   .card = row.at(2),
+                   .type = row.at(3),
+                   .rows = std::stod(row.at(4)),
+                   .width = std::stod(row.at(5)),
+                   .seconds = std::stod(row.at(6)) * 1e-3});
   return all;
 }
 

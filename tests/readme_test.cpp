@@ -1,5 +1,4 @@
 // The outputs that the README shows are what the program prints.
-#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <string>
@@ -7,6 +6,7 @@
 
 #include "catch.hpp"
 #include "folder.hpp"
+#include "shell.hpp"
 
 using namespace windtunnel;
 
@@ -43,12 +43,9 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 }
 
 std::string output_of(const std::string& command) {
-  FILE* pipe = popen(("cd '" + kRoot + "' && " + command + " 2>&1").c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  std::string output;
-  for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) output += char(c);
-  REQUIRE(pclose(pipe) == 0);
-  return output;
+  const Ended run = ended("cd '" + kRoot + "' && " + command + " 2>&1");
+  REQUIRE(run.code == 0);
+  return run.output;
 }
 
 }  // namespace

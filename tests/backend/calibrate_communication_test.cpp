@@ -59,27 +59,11 @@ class LoneGroup : public Group {
   void barrier() override {}
 };
 
-// Groups of threads, by name.
-class Hubs {
- public:
-  std::unique_ptr<Group> group(const std::string& name, const std::vector<int>& members, int rank) {
-    const std::lock_guard lock(mutex_);
-    auto& hub = hubs_[name];
-    if (!hub) hub = std::make_shared<ThreadGroupHub>(int(members.size()));
-    const auto place = std::find(members.begin(), members.end(), rank) - members.begin();
-    return std::make_unique<ThreadGroup>(int(place), int(members.size()), hub);
-  }
-
- private:
-  std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<ThreadGroupHub>> hubs_;
-};
-
 // `measure` on a thread for each of `world` processes, two on each node; the first one's result.
 template <class Measure>
 auto of_first(int world, const Measure& measure) {
   use_one_thread_a_rank();
-  Hubs hubs;
+  ThreadGroupHubs hubs;
   std::optional<decltype(measure(Place{}, RankGroups::Maker{}))> result;
   std::vector<std::thread> ranks;
   for (int rank = 0; rank < world; ++rank)

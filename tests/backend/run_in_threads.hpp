@@ -1,7 +1,6 @@
 // A whole job in one process: a thread for each rank, groups of threads in place of sockets.
 #pragma once
 
-#include <algorithm>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -51,7 +50,7 @@ class ThreadedJob {
     const Coordinates at = plan_.grid.coordinates(rank);
     const RankGroups groups(plan_, rank,
                             [&](const std::string& name, const std::vector<int>& members) {
-                              return group(name, members, rank);
+                              return hubs_.group(name, members, rank);
                             });
     // A larger epsilon than the default: Adam divides by gradients that are zero but for rounding.
     OptimizerSettings optimizer;
@@ -93,19 +92,11 @@ class ThreadedJob {
     }
   }
 
-  std::unique_ptr<Group> group(const std::string& name, const std::vector<int>& members, int rank) {
-    const std::lock_guard lock(mutex_);
-    auto& hub = hubs_[name];
-    if (!hub) hub = std::make_shared<ThreadGroupHub>(int(members.size()));
-    const auto place = std::find(members.begin(), members.end(), rank) - members.begin();
-    return std::make_unique<ThreadGroup>(int(place), int(members.size()), hub);
-  }
-
   static constexpr std::uint64_t kSeed = 7;
   Job job_;
   Plan plan_;
   std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<ThreadGroupHub>> hubs_;
+  ThreadGroupHubs hubs_;
 };
 
 }  // namespace windtunnel

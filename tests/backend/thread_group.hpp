@@ -4,6 +4,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <barrier>
 #include <condition_variable>
 #include <deque>
@@ -11,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <tuple>
 #include <utility>
@@ -133,5 +135,21 @@ inline void run_group(int size, const std::function<void(Group&)>& work) {
     });
   for (std::thread& thread : threads) thread.join();
 }
+
+// The groups of a job, by name.
+class ThreadGroupHubs {
+ public:
+  std::unique_ptr<Group> group(const std::string& name, const std::vector<int>& members, int rank) {
+    const std::lock_guard lock(mutex_);
+    auto& hub = hubs_[name];
+    if (!hub) hub = std::make_shared<ThreadGroupHub>(int(members.size()));
+    const auto place = std::find(members.begin(), members.end(), rank) - members.begin();
+    return std::make_unique<ThreadGroup>(int(place), int(members.size()), hub);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<ThreadGroupHub>> hubs_;
+};
 
 }  // namespace windtunnel
