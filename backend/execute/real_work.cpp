@@ -405,6 +405,10 @@ std::string run_complaint(const Job& job) {
   if (std::string complaint = model_complaint(job); !complaint.empty()) return complaint;
   if (std::string complaint = samples_complaint(job); !complaint.empty()) return complaint;
   if (job.software->operators != nullptr) return "the backend has no operators of other software";
+  if (job.software->batch_first && job.parallel.sequence_parallel)
+    return "the backend splits the first dimension of a sequence (sequence parallelism): it makes "
+           "no "
+           "copies as software with the batch first does";
   if (is_of_operands(job.precision.compute) || job.precision.compute == DType::Tf32)
     return fmt::format("the backend computes in fp32, bf16 or fp16, not in {}",
                        name_of(kDTypeNames, job.precision.compute));

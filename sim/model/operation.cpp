@@ -156,9 +156,16 @@ bool has_class(const Operation& op, OpClass wanted) {
   });
 }
 
-bool is_reduce_scatter(const Piece& piece) {
+// A reduce-scatter, or the copy that it reads.
+bool is_of_reduce_scatter(const Piece& piece) {
   const auto* collective = std::get_if<LayerCollective>(&piece.what);
-  return collective && collective->kind == CollectiveKind::ReduceScatter;
+  return collective ? collective->kind == CollectiveKind::ReduceScatter
+                    : piece.name == kArrangeScattered;
+}
+
+bool is_gemm(const Piece& piece) {
+  const auto* work = std::get_if<Work>(&piece.what);
+  return work && work->op == OpClass::Matmul;
 }
 
 struct Again {
@@ -175,9 +182,12 @@ Again again_per_op(const std::vector<Operation>& operations) {
     const bool linear = !attention && op.output > Bytes(0);
     if (linear && after_attention) again.kept += op.input;  // attention's output
     if (linear && keep_linear) again.kept += op.output;
-    if (!attention && !(linear && keep_linear))
-      std::copy_if(op.forward.begin(), op.forward.end(), std::back_inserter(again.pieces),
-                   [](const Piece& piece) { return !is_reduce_scatter(piece); });
+    const bool is_kept = linear && keep_linear;
+    auto end = op.forward.end();
+    if (attention || (is_kept && !op.keeps_gathered)) end = op.forward.begin();
+    if (is_kept && op.keeps_gathered) end = std::find_if(op.forward.begin(), end, is_gemm);
+    std::copy_if(op.forward.begin(), end, std::back_inserter(again.pieces),
+                 [](const Piece& piece) { return !is_of_reduce_scatter(piece); });
     keep_linear ^= linear;
     after_attention = attention || (after_attention && !linear);
   }

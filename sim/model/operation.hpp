@@ -24,6 +24,7 @@ struct Operation {
   Bytes input, output;                                 // of a linear, as activations
   Flops forward_flops, backward_flops, causal_saving;  // as LayerWork counts them
   bool of_experts = false;                             // Recompute::Experts runs it again
+  bool keeps_gathered = false;  // its weight gradient takes the input that its forward gathered
 };
 
 // Names of a linear's or convolution's kernels; static text.
@@ -56,6 +57,10 @@ Piece conversion_both_ways(std::string_view name, double elements, DType type);
 // Without the transposed copy; of fp8 that may be made from the other later.
 Piece conversion(std::string_view name, double elements, DType type);
 Piece transposition(std::string_view name, double elements);
+// Copies that put parts of a sequence in the order of a collective or of the batch (Software::
+// batch_first).
+inline constexpr std::string_view kArrangeGathered = "arrange_gathered",
+                                  kArrangeScattered = "arrange_scattered";
 // What conversions of a linear's operands are called; the latter two both ways.
 inline constexpr std::string_view kCastInput = "cast_input", kCastGradient = "cast_gradient",
                                   kCastTransposeInput = "cast_transpose_input",
@@ -91,8 +96,9 @@ Operation classification_loss(std::int64_t samples, std::int64_t classes);
 // The operations in forward order, their backwards in reverse order, and what `recompute` runs
 // again: full recomputation keeps the layer's `input` alone and runs the whole forward again,
 // collectives included; selective recomputation the operations that have something droppable;
-// recomputation per operation keeps the outputs of attention and of every second linear;
-// recomputation of experts the hidden state that they get. Only blocks recompute.
+// recomputation per operation keeps the outputs of attention, of reduce-scatters and of every
+// second linear, but not what linears gathered; recomputation of experts the hidden state that they
+// get. Only blocks recompute.
 LayerWork assembled_layer(const std::vector<Operation>& operations, LayerKind kind, Bytes input,
                           Bytes output, Recompute recompute);
 

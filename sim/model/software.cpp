@@ -23,7 +23,7 @@ constexpr Software data_parallel(std::string_view name, const OperatorSet* opera
 }
 constexpr std::string_view kAsDdp = "memory as ddp, not counted; operators as their set says";
 
-constexpr std::array<Software, 17> kTable = {{
+constexpr std::array<Software, 18> kTable = {{
     {.name = "bare", .has_runtime = false, .source = "Korthikanti et al. 2022, arXiv:2205.05198"},
     // vocab_parallel_cross_entropy works in place on one fp32 copy; the GEMM's bf16 logits live
     // beside it forward, their gradient backward.
@@ -87,6 +87,13 @@ constexpr std::array<Software, 17> kTable = {{
      .source =
          "PyTorch's operations, as autograd saves them: tools/autograd/derivatives.yaml; from "
          "memory, not re-read"},
+    {.name = "dtensor",
+     .keeps_gathered_inputs = true,
+     .batch_first = true,
+     .logit_bytes_most = 2 + 4,
+     .source = "memory as megatron, not counted; PyTorch's tensor parallelism: pytorch/pytorch "
+               "@000f488b torch/distributed/_functional_collectives.py, all_gather_tensor and "
+               "reduce_scatter_tensor"},
     data_parallel("ddp", nullptr,
                   "as fsdp; layer_norm is one operation; buckets are copies unless "
                   "gradient_as_bucket_view is set: torch.nn.parallel.DistributedDataParallel"),

@@ -27,8 +27,13 @@ struct Software {
   // Of routed experts in fp8: the GEMMs apply SwiGLU and its gradient and write operands as the
   // next GEMM reads them.
   bool fused_experts = false;
-  // Sequence parallelism: a linear keeps the gathered input instead of its own part.
+  // Sequence parallelism: a linear keeps the gathered input instead of its own part, and does not
+  // gather it again in its backward pass.
   bool keeps_gathered_inputs = false;
+  // Activations have the batch first, so that sequence parallelism splits their second dimension.
+  // Collectives work along the first: what was gathered, and what will be scattered, is copied.
+  // Each collective is waited for where it is issued.
+  bool batch_first = false;
   // Logits of all words on every tensor-parallel rank.
   bool gathers_logits = false;
   // Bytes of one logit that live from the forward to the backward pass, and at most at one time.

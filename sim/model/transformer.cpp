@@ -17,6 +17,27 @@ constexpr GemmNames kProjection = {"projection", "projection.input_gradient",
 constexpr GemmNames kMlpIn = {"mlp_in", "mlp_in.input_gradient", "mlp_in.weight_gradient"};
 constexpr GemmNames kMlpOut = {"mlp_out", "mlp_out.input_gradient", "mlp_out.weight_gradient"};
 
+Piece arrangement(std::string_view name, Bytes whole) {
+  return {name, elementwise_kernels(2 * whole.value, 1)};
+}
+
+// Whole, from the parts of the sequence.
+Pieces gathered(const TransformerSlice& slice, std::string_view name, Bytes whole,
+                bool overlaps_next = false) {
+  if (!slice.software->batch_first)
+    return {collective(name, CollectiveKind::AllGather, whole, overlaps_next)};
+  return {collective(name, CollectiveKind::AllGather, whole), arrangement(kArrangeGathered, whole)};
+}
+
+// The sum over ranks, of which each gets its part of the sequence.
+Pieces scattered(const TransformerSlice& slice, std::string_view name, Bytes whole,
+                 bool overlaps_next = false) {
+  if (!slice.software->batch_first)
+    return {collective(name, CollectiveKind::ReduceScatter, whole, overlaps_next)};
+  return {arrangement(kArrangeScattered, whole),
+          collective(name, CollectiveKind::ReduceScatter, whole)};
+}
+
 // The sum of dY over the tokens, by a kernel of its own.
 Operation bias_gradient(std::string_view name, double elements, double element) {
   Operation op;
@@ -65,14 +86,16 @@ Operation column_parallel_linear(const TransformerSlice& slice, const GemmNames&
   const Pieces forward = {op.forward.back()};
   const Pieces dgrad = {op.backward_input.back()}, wgrad = {op.backward_weight.back()};
   const auto gather = [&](bool overlaps_next) {
-    if (!slice.splits_sequence) return Pieces{};
-    return Pieces{collective("gather_input", CollectiveKind::AllGather, operand, overlaps_next)};
+    return slice.splits_sequence ? gathered(slice, "gather_input", operand, overlaps_next)
+                                 : Pieces{};
+  };
+  const auto gather_again = [&](bool overlaps_next) {
+    return slice.software->keeps_gathered_inputs ? Pieces{} : gather(overlaps_next);
   };
   const auto sum = [&](bool overlaps_next) {
     if (slice.tensor == 1) return Pieces{};
-    const CollectiveKind kind =
-        slice.splits_sequence ? CollectiveKind::ReduceScatter : CollectiveKind::AllReduce;
-    return Pieces{collective("sum_gradient", kind, input, overlaps_next)};
+    if (slice.splits_sequence) return scattered(slice, "sum_gradient", input, overlaps_next);
+    return Pieces{collective("sum_gradient", CollectiveKind::AllReduce, input, overlaps_next)};
   };
   // The norm in front writes fp8, which is turned round when it is needed. It cannot write fp4,
   // whose scales are those of its whole output.
@@ -84,10 +107,11 @@ Operation column_parallel_linear(const TransformerSlice& slice, const GemmNames&
     cast_input = {conversion_both_ways(kCastTransposeInput, own, slice.type)};
   }
   op.forward = joined({cast_input, gather(false), forward});
-  op.backward = joined({cast, gather(true), dgrad, transposed, sum(true), wgrad});
+  op.backward = joined({cast, gather_again(true), dgrad, transposed, sum(true), wgrad});
   op.backward_input = joined({cast, dgrad, sum(false)});
-  op.backward_weight = joined({gather(false), transposed, wgrad});
-  if (slice.splits_sequence && !slice.software->keeps_gathered_inputs) {
+  op.backward_weight = joined({gather_again(false), transposed, wgrad});
+  op.keeps_gathered = slice.splits_sequence && slice.software->keeps_gathered_inputs;
+  if (slice.splits_sequence && !op.keeps_gathered) {
     op.held += op.saved / slice.tensor - op.saved;
     op.saved = op.saved / slice.tensor;
     op.working += input;
@@ -119,8 +143,8 @@ Operation row_parallel_linear(const TransformerSlice& slice, const GemmNames& na
   }
   const Pieces forward = {op.forward.back()};
   const Pieces dgrad = {op.backward_input.back()}, wgrad = {op.backward_weight.back()};
-  const Pieces sum = {collective("sum_output", CollectiveKind::ReduceScatter, output)};
-  const Pieces gather = {collective("gather_gradient", CollectiveKind::AllGather, operand)};
+  const Pieces sum = scattered(slice, "sum_output", output);
+  const Pieces gather = gathered(slice, "gather_gradient", operand);
   Pieces cast_input, cast_gradient, transposed;
   if (slice.type == DType::Fp8) {
     cast_input = {conversion(kCastInput, inputs, slice.type)};

@@ -110,8 +110,9 @@ Operation swiglu(const TransformerSlice& slice, std::string_view name, double el
 // Y = X A with A split by columns: the input is whole, the output split. Forward: with sequence
 // parallelism an all-gather of X. Backward: dX is all-reduced (reduce-scattered) beside the weight
 // gradient, and with sequence parallelism X is gathered again beside the input gradient, because
-// only its split form was kept. Split in halves, nothing is left to hide the collectives behind.
-// fp8: the norm in front writes fp8, which is gathered, and transposed for the weight gradient.
+// only its split form was kept (unless Software::keeps_gathered_inputs). Split in halves, nothing
+// is left to hide the collectives behind. fp8: the norm in front writes fp8, which is gathered, and
+// transposed for the weight gradient.
 Operation column_parallel_linear(const TransformerSlice& slice, const GemmNames& names,
                                  std::int64_t in, std::int64_t out);
 

@@ -215,6 +215,10 @@ TEST_CASE("what cannot be run is refused before any process starts") {
         std::pair("model.router_groups=2 --set model.router_groups_per_token=1",
                   "router_groups is simulated only: the backend's router chooses among all "
                   "experts"),
+        std::pair("'parallel={tensor: 2, sequence_parallel: true}' --set gpus=2 --set "
+                  "software=dtensor",
+                  "the backend splits the first dimension of a sequence (sequence parallelism): it "
+                  "makes no copies as software with the batch first does"),
         std::pair("recompute=experts",
                   "the backend recomputes whole blocks or attention, not experts"),
         std::pair("batch.attended_length=24 --set attention=flash",

@@ -120,6 +120,41 @@ TEST_CASE("The pieces of a layer in order") {
                                       "qkv.bias_gradient", "qkv.weight_gradient"});
 }
 
+TEST_CASE("the batch first: a copy beside every collective of sequence parallelism") {
+  using enum CollectiveKind;
+  const Model model = llama3_8b();
+  const Slice slice = {.micro_batch = 2,
+                       .sequence = 8192,
+                       .tensor = 8,
+                       .sequence_parallel = true,
+                       .attention = AttentionKernel::Flash,
+                       .recompute = Recompute::PerOp,
+                       .software = find_software("dtensor")};
+  const LayerWork work = layer_work(model, 1, slice);
+  CHECK(names_of(work.forward) ==
+        std::vector<std::string_view>{
+            "attention_norm", "gather_input", "arrange_gathered", "qkv", "rotary", "attention",
+            "projection", "arrange_scattered", "sum_output", "attention_residual", "mlp_norm",
+            "gather_input", "arrange_gathered", "mlp_in", "swiglu", "mlp_out", "arrange_scattered",
+            "sum_output", "mlp_residual"});
+  // Neither is an input gathered again nor runs anything beside a collective.
+  CHECK(collectives_of(work.backward) == std::vector<Expected>{{AllGather, false},
+                                                               {ReduceScatter, false},
+                                                               {AllGather, false},
+                                                               {ReduceScatter, false}});
+  // qkv's and mlp_in's outputs are kept: only what they read is gathered again. projection and
+  // mlp_out run again without their sums, which are kept.
+  CHECK(names_of(work.recompute) ==
+        std::vector<std::string_view>{"attention_norm", "gather_input", "arrange_gathered",
+                                      "rotary", "projection", "attention_residual", "mlp_norm",
+                                      "gather_input", "arrange_gathered", "swiglu", "mlp_out",
+                                      "mlp_residual"});
+  for (const Piece& piece : work.forward)
+    if (piece.name == "arrange_gathered" || piece.name == "arrange_scattered")
+      CHECK(std::get<Work>(piece.what).bytes ==
+            Bytes(2 * 2.0 * 2 * 8192 * 4096));  // read and written, bf16, 2 samples
+}
+
 TEST_CASE("fp8: casts and transpositions around the GEMMs, and inputs gathered in fp8") {
   const Model model = llama3_8b();
   Slice slice = {.sequence = 8192,
