@@ -42,12 +42,15 @@ constexpr std::array<Software, 18> kTable = {{
      .source = "as megatron, with TransformerEngine's grouped MLP of the CuTe DSL "
                "(NVTE_CUTEDSL_FUSED_GROUPED_MLP; NVIDIA-NeMo/Megatron-Bridge, "
                "src/megatron/bridge/perf_recipes/qwen/gb300/qwen3_moe.py)"},
-    // Its norms became persistent ones (apex's FastLayerNorm) in December 2021.
+    // Its norms became persistent ones (apex's FastLayerNorm), its sums asynchronous with
+    // version 2.6 in December 2021.
     {.name = "megatron-2021",
      .norms = kApexNorms,
+     .overlaps_sums = false,
      .logit_bytes_most = 2 + 4,
-     .source = "as megatron; megatron/model/fused_layer_norm.py, whose persistent kernel came with "
-               "version 2.6 (the date is from memory)"},
+     .source = "as megatron; megatron/model/fused_layer_norm.py and megatron/mpu/layers.py (class "
+               "ColumnParallelLinearWithAsyncAllreduce), before version 2.6 (the date is from "
+               "memory)"},
     {.name = "internevo",
      .norms = kApexNorms,
      .logit_bytes_most = 2 + 4,
@@ -56,24 +59,30 @@ constexpr std::array<Software, 18> kTable = {{
     // ZeRO reduces through a flat buffer of reduce_bucket_size = 5e8 gradients.
     {.name = "deepspeed",
      .norms = kApexNorms,
+     .overlaps_sums = false,
      .logit_bytes_most = 2 + 4,
      .reduction_buffer = 5e8,
      .source = "microsoft/DeepSpeed 38327e07, runtime/zero/config.py; norms: "
-               "Megatron-DeepSpeed megatron/model/fused_layer_norm.py; else as megatron"},
+               "Megatron-DeepSpeed megatron/model/fused_layer_norm.py; sums: microsoft/"
+               "Megatron-DeepSpeed @1619965d megatron/mpu/layers.py (class ColumnParallelLinear); "
+               "else as megatron"},
     // torch operations for RMSNorm (normalised input times scale) and SwiGLU (silu(x) * gate), the
     // head all-gathers its logits, norms gather their output under sequence parallelism.
     {.name = "aleph-alpha-scaling",
      .norm_copies = 2,
      .fused_gate = false,
      .keeps_gathered_inputs = true,
+     .overlaps_sums = false,
      .gathers_logits = true,
      .logit_bytes_kept = kTorchLogitKept,
      .logit_bytes_most = kTorchLogitMost,
      .source = "Aleph-Alpha/scaling 01b9d21d, core/nn/norm/rms_norm.py, core/nn/mlp.py, "
+               "core/nn/linear/column_parallel_linear.py, "
                "transformer/model/layers/lm_head.py, transformer/model/losses/cross_entropy.py"},
     {.name = "aleph-alpha-scaling-rms",
      .fused_gate = false,
      .keeps_gathered_inputs = true,
+     .overlaps_sums = false,
      .gathers_logits = true,
      .logit_bytes_kept = kTorchLogitKept,
      .logit_bytes_most = kTorchLogitMost,
@@ -90,6 +99,7 @@ constexpr std::array<Software, 18> kTable = {{
     {.name = "dtensor",
      .keeps_gathered_inputs = true,
      .batch_first = true,
+     .overlaps_sums = false,
      .logit_bytes_most = 2 + 4,
      .source = "memory as megatron, not counted; PyTorch's tensor parallelism: pytorch/pytorch "
                "@000f488b torch/distributed/_functional_collectives.py, all_gather_tensor and "

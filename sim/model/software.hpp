@@ -32,8 +32,10 @@ struct Software {
   bool keeps_gathered_inputs = false;
   // Activations have the batch first, so that sequence parallelism splits their second dimension.
   // Collectives work along the first: what was gathered, and what will be scattered, is copied.
-  // Each collective is waited for where it is issued.
   bool batch_first = false;
+  // The sum of a column-parallel linear's input gradient over the ranks runs beside its weight
+  // gradient; false: it is waited for first.
+  bool overlaps_sums = true;
   // Logits of all words on every tensor-parallel rank.
   bool gathers_logits = false;
   // Bytes of one logit that live from the forward to the backward pass, and at most at one time.

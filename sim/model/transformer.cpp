@@ -107,7 +107,8 @@ Operation column_parallel_linear(const TransformerSlice& slice, const GemmNames&
     cast_input = {conversion_both_ways(kCastTransposeInput, own, slice.type)};
   }
   op.forward = joined({cast_input, gather(false), forward});
-  op.backward = joined({cast, gather_again(true), dgrad, transposed, sum(true), wgrad});
+  op.backward = joined(
+      {cast, gather_again(true), dgrad, transposed, sum(slice.software->overlaps_sums), wgrad});
   op.backward_input = joined({cast, dgrad, sum(false)});
   op.backward_weight = joined({gather_again(false), transposed, wgrad});
   op.keeps_gathered = slice.splits_sequence && slice.software->keeps_gathered_inputs;

@@ -120,6 +120,18 @@ TEST_CASE("The pieces of a layer in order") {
                                       "qkv.bias_gradient", "qkv.weight_gradient"});
 }
 
+TEST_CASE("sums that are waited for") {
+  using enum CollectiveKind;
+  const Model model = gpt3_175b();
+  for (const char* name : {"megatron-2021", "deepspeed", "megatron"}) {
+    INFO(name);
+    const Slice slice = {.sequence = 2048, .tensor = 8, .software = find_software(name)};
+    const bool beside = std::string_view(name) == "megatron";
+    CHECK(collectives_of(layer_work(model, 1, slice).backward) ==
+          std::vector<Expected>{{AllReduce, beside}, {AllReduce, beside}});
+  }
+}
+
 TEST_CASE("the batch first: a copy beside every collective of sequence parallelism") {
   using enum CollectiveKind;
   const Model model = llama3_8b();
