@@ -6,7 +6,7 @@
 //
 // With `experts` (Mixtral, Qwen3 MoE) blocks have a mixture of them in place of the MLP: 3 h f is
 // then 3 h f_e E + h E + 3 h f_s. The first `dense_layers` keep their MLP, and of the others all
-// but every `expert_interval`-th.
+// but every `expert_interval`-th. With `expert_bias` 2 E f_e + E h more.
 //
 // With `lora_rank` all of these are frozen, and adapters of that rank beside the linears named are
 // trained.
@@ -39,6 +39,8 @@ constexpr ParameterSpec kParameters[] = {
     {"shared_expert_ffn", ParameterKind::Count, false, 0},
     {"capacity_factor", ParameterKind::Ratio, false, 0},  // absent: no token is dropped
     {"router_bias", ParameterKind::Flag, false, 0},
+    {"expert_bias", ParameterKind::Flag, false, 0},
+    {"clamped_experts", ParameterKind::Flag, false, 0},
     {"router_groups", ParameterKind::Count, false, 0},  // absent: the router chooses among all
     {"router_groups_per_token", ParameterKind::Count, false, 0},
     {"dense_layers", ParameterKind::Count, false, 0},
@@ -58,8 +60,10 @@ constexpr std::string_view kAdaptedLinears[] = {"lora_qkv", "lora_projection", "
                                                 "lora_mlp_out"};
 
 constexpr std::string_view kExpertParameters[] = {
-    "experts_per_token", "expert_ffn",    "shared_expert_ffn",       "capacity_factor",
-    "router_bias",       "router_groups", "router_groups_per_token", "dense_layers"};
+    "experts_per_token", "expert_ffn",    "shared_expert_ffn",
+    "capacity_factor",   "router_bias",   "expert_bias",
+    "clamped_experts",   "router_groups", "router_groups_per_token",
+    "dense_layers"};
 
 constexpr std::int64_t kWidestAttention = 1 << 22, kMostExperts = 1 << 14;
 
@@ -101,7 +105,9 @@ BlockShape llama_block_shape(const Parameters& parameters, int block) {
                .capacity_factor = parameters.number("capacity_factor"),
                .router_groups = parameters.count("router_groups"),
                .router_groups_per_token = parameters.count("router_groups_per_token"),
-               .router_bias = parameters.flag("router_bias")};
+               .router_bias = parameters.flag("router_bias"),
+               .biased = parameters.flag("expert_bias"),
+               .clamped = parameters.flag("clamped_experts")};
   return shape;
 }
 

@@ -155,8 +155,8 @@ Operation exchange(const Routing& routing, std::vector<Piece> way, std::vector<P
   return op;
 }
 
-// SwiGLU inside the GEMM before it, its gradient inside the one before that in the backward pass,
-// and the casts of what they return.
+// SwiGLU (and what is around it) inside the GEMM before it, its gradient inside the one before that
+// in the backward pass, and the casts of what they return.
 void fuse_gate(Operation& in, Operation& gate, Operation& out) {
   gate.forward.clear();
   gate.backward.clear();
@@ -167,6 +167,30 @@ void fuse_gate(Operation& in, Operation& gate, Operation& out) {
   drop(out.forward, kCastRows);
   drop(in.backward, kCastRowGradients);
   drop(in.backward_input, kCastRowGradients);
+}
+
+// Forward, in units of e f: each half clamped (2 and 2) and joined (4), then SwiGLU (3). Backward:
+// SwiGLU (5), the clamps' gradients (3 and 3), which are joined (4). Source: NVIDIA/Megatron-LM
+// @034fd2d megatron/core/fusions/fused_bias_geglu.py, weighted_bias_quick_geglu_impl.
+Operation clamped_swiglu(const TransformerSlice& slice, double elements) {
+  Operation op = swiglu(slice, "experts_swiglu", elements);
+  const double bytes = slice.element * elements;
+  op.forward.insert(op.forward.begin(), {"clamp", elementwise_kernels(8 * bytes, 3)});
+  const Piece gradients = {"clamp", elementwise_kernels(10 * bytes, 3)};
+  op.backward.push_back(gradients);
+  op.backward_input.push_back(gradients);
+  return op;
+}
+
+// y + w b for the rows of each expert, with the router's weight w in fp32. Forward, bytes an
+// element: w b written 4; added to y, e + 4 + 4; rows of experts joined 8; cast 4 + e. Backward:
+// cast e + 4; the gradients of y, cast 4 + e and joined 2 e, and of b and w, 8 + 4 each. Source:
+// megatron/core/transformer/moe/experts.py, TEGroupedMLP._apply_bias.
+Operation expert_bias(const TransformerSlice& slice, const Routing& routing, std::int64_t width) {
+  const double n = routing.rows * double(width), e = slice.element;
+  return elementwise_operation(
+      "expert_bias", elementwise_kernels((24 + 2 * e) * n, 2 * routing.local_experts + 2),
+      elementwise_kernels((32 + 4 * e) * n, 5 * routing.local_experts + 2), Bytes(0));
 }
 
 Operation expert_activation(const TransformerSlice& slice, const ExpertShape& shape,
@@ -199,11 +223,15 @@ std::vector<Operation> expert_operations(const TransformerSlice& slice, const Ex
   operations.push_back(exchange(routing, dispatch(routing), combine(routing)));
   Operation in =
       grouped_linear(slice, shape, routing, kExpertsIn, rows, parts * width, double(parts) * flops);
-  Operation gate = expert_activation(slice, shape, "experts_swiglu", "experts_squared_relu",
-                                     routing.rows * double(width));
+  const double features = routing.rows * double(width);
+  Operation gate = shape.clamped ? clamped_swiglu(slice, features)
+                                 : expert_activation(slice, shape, "experts_swiglu",
+                                                     "experts_squared_relu", features);
   Operation out = grouped_linear(slice, shape, routing, kExpertsOut, width, rows, flops);
-  if (slice.software->fused_experts && is_of_operands(slice.type)) fuse_gate(in, gate, out);
+  const bool is_fused = slice.software->fused_experts && is_of_operands(slice.type);
+  if (is_fused) fuse_gate(in, gate, out);
   operations.insert(operations.end(), {in, gate, out});
+  if (shape.biased && !is_fused) operations.push_back(expert_bias(slice, routing, rows));
   operations.push_back(exchange(routing, combine(routing), dispatch(routing)));
   if (shape.latent > 0)
     operations.push_back(replicated_linear(slice, kLatentUp, shape.latent, slice.hidden));
@@ -222,8 +250,13 @@ std::vector<Tensor> expert_tensors(std::int64_t hidden, const ExpertShape& shape
     tensors.push_back({"latent_down.weight", shape.latent * hidden, false});
     tensors.push_back({"latent_up.weight", shape.latent * hidden, false});
   }
-  tensors.push_back({"experts_in.weight", parts * weights, false, experts, used});
-  tensors.push_back({"experts_out.weight", weights, false, experts, used});
+  const auto add = [&](const char* name, std::int64_t numel) {
+    tensors.push_back({name, numel, false, experts, used});
+  };
+  add("experts_in.weight", parts * weights);
+  if (shape.biased) add("experts_in.bias", parts * shape.experts * shape.ffn);
+  add("experts_out.weight", weights);
+  if (shape.biased) add("experts_out.bias", shape.experts * row_width(hidden, shape));
   if (shape.shared_ffn > 0) {
     tensors.push_back({"shared_in.weight", parts * shape.shared_ffn * hidden, true});
     tensors.push_back({"shared_out.weight", shape.shared_ffn * hidden, true});

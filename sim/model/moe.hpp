@@ -11,6 +11,8 @@
 //   experts     E/ep GEMMs of (k n et ep / E) x h x 2 f/et, SwiGLU, and of ... x f/et x h
 //   combine     reduce-scatter over et, all-to-all over ep, weighted sum of the k copies
 //   shared      an ordinary gated MLP, split over t, beside them
+// With biases the first rides in its GEMM; the second, times the router's weight, is added to the
+// rows of each expert by operators of its own. Clamps are operators too, in front of SwiGLU.
 // Without a gate, f in place of 2 f and a squared ReLU; with a latent size l (LatentMoE), linears
 // h x l and l x h on each token around the exchange, which then carries l features a copy.
 // Backward: the same in reverse, gradients in place of activations.

@@ -62,6 +62,8 @@ struct ExpertShape {
   // The choice keeps to this many of so many groups of neighbouring experts (token_routing.hpp).
   std::int64_t router_groups = 0, router_groups_per_token = 0;  // 0: to none
   bool router_bias = false;  // a number for each expert that shifts the choice
+  bool biased = false;       // both linears of an expert have biases
+  bool clamped = false;      // what enters SwiGLU, and 1 is added to its linear half (GPT OSS)
   bool gated = true;         // SwiGLU; else a squared ReLU, fused with the router's weight
   std::int64_t latent = 0;   // width of the tokens that experts get (LatentMoE); 0: hidden
 };

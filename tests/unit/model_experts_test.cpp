@@ -62,6 +62,38 @@ TEST_CASE("Mixtures of experts have the published parameters") {
   CHECK_FALSE(llama3_8b().has_experts());
 }
 
+TEST_CASE("Biases and clamps of experts are operators of their own") {
+  const Model model =
+      mixture(2880, 36, 2880, 64, 8, 201088, 128, 4,
+              {{"head_size", {64}}, {"expert_bias", {1}}, {"clamped_experts", {1}}});
+  // GPT OSS 120B: 116.83 B (arXiv:2508.10925, table 1). A block: attention 2880 x 5120 + 4096 x
+  // 2880, norms 5760, router 128 x 2880, experts 128 x (3 x 2880^2 + 5760 + 2880): 3213072000. 36
+  // of them + 2880 + 2 x 201088 x 2880; not counted are 294,912 of attention and routers.
+  CHECK(model.parameter_count() == 116828861760);
+  // 4096 tokens, 4 experts each: 16384 rows of 2880 features, bf16, of 2 experts on this rank.
+  Slice slice = {.sequence = 4096, .attention = AttentionKernel::Flash, .expert = 64};
+  constexpr double kRows = 16384.0 * 2880;
+  const LayerWork work = layer_work(model, 1, slice);
+  const auto of = [](const std::vector<Piece>& pieces, std::string_view name) {
+    for (const Piece& piece : pieces)
+      if (piece.name == name) return std::get<Work>(piece.what);
+    return Work{};
+  };
+  CHECK(of(work.forward, "clamp").bytes == Bytes(8 * 2 * kRows));
+  CHECK(of(work.backward, "clamp").bytes == Bytes(10 * 2 * kRows));
+  CHECK(of(work.forward, "expert_bias").bytes == Bytes(28 * kRows));
+  CHECK(of(work.forward, "expert_bias").kernels == 2 * 2 + 2);
+  CHECK(of(work.backward, "expert_bias").bytes == Bytes(40 * kRows));
+  CHECK(of(work.backward, "expert_bias").kernels == 5 * 2 + 2);
+  // Inside the GEMMs of fp8 where they are fused.
+  slice.type = DType::Fp8;
+  slice.software = find_software("megatron-fused-experts");
+  for (const Piece& piece : layer_work(model, 1, slice).forward) {
+    CHECK(piece.name != "clamp");
+    CHECK(piece.name != "expert_bias");
+  }
+}
+
 TEST_CASE("Dense layers, every second layer, a shared expert") {
   const auto kinds = [](const Model& model) {
     std::string letters;
