@@ -155,7 +155,7 @@ Operation exchange(const Routing& routing, std::vector<Piece> way, std::vector<P
   return op;
 }
 
-// SwiGLU (and what is around it) inside the GEMM before it, its gradient inside the one before that
+// SwiGLU inside the GEMM before it, its gradient inside the one before that
 // in the backward pass, and the casts of what they return.
 void fuse_gate(Operation& in, Operation& gate, Operation& out) {
   gate.forward.clear();
@@ -170,7 +170,8 @@ void fuse_gate(Operation& in, Operation& gate, Operation& out) {
 }
 
 // Forward, in units of e f: each half clamped (2 and 2) and joined (4), then SwiGLU (3). Backward:
-// SwiGLU (5), the clamps' gradients (3 and 3), which are joined (4). Source: NVIDIA/Megatron-LM
+// SwiGLU (5), the clamps' gradients (3 and 3), which are joined (4). The clamps keep what they got,
+// 2 e f. Source: NVIDIA/Megatron-LM
 // @034fd2d megatron/core/fusions/fused_bias_geglu.py, weighted_bias_quick_geglu_impl.
 Operation clamped_swiglu(const TransformerSlice& slice, double elements) {
   Operation op = swiglu(slice, "experts_swiglu", elements);
@@ -179,6 +180,7 @@ Operation clamped_swiglu(const TransformerSlice& slice, double elements) {
   const Piece gradients = {"clamp", elementwise_kernels(10 * bytes, 3)};
   op.backward.push_back(gradients);
   op.backward_input.push_back(gradients);
+  op.saved += Bytes(2 * bytes);
   return op;
 }
 
@@ -223,12 +225,12 @@ std::vector<Operation> expert_operations(const TransformerSlice& slice, const Ex
   operations.push_back(exchange(routing, dispatch(routing), combine(routing)));
   Operation in =
       grouped_linear(slice, shape, routing, kExpertsIn, rows, parts * width, double(parts) * flops);
-  const double features = routing.rows * double(width);
-  Operation gate = shape.clamped ? clamped_swiglu(slice, features)
-                                 : expert_activation(slice, shape, "experts_swiglu",
-                                                     "experts_squared_relu", features);
-  Operation out = grouped_linear(slice, shape, routing, kExpertsOut, width, rows, flops);
   const bool is_fused = slice.software->fused_experts && is_of_operands(slice.type);
+  const double features = routing.rows * double(width);
+  Operation gate = shape.clamped && !is_fused ? clamped_swiglu(slice, features)
+                                              : expert_activation(slice, shape, "experts_swiglu",
+                                                                  "experts_squared_relu", features);
+  Operation out = grouped_linear(slice, shape, routing, kExpertsOut, width, rows, flops);
   if (is_fused) fuse_gate(in, gate, out);
   operations.insert(operations.end(), {in, gate, out});
   if (shape.biased && !is_fused) operations.push_back(expert_bias(slice, routing, rows));

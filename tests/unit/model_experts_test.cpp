@@ -85,6 +85,11 @@ TEST_CASE("Biases and clamps of experts are operators of their own") {
   CHECK(of(work.forward, "expert_bias").kernels == 2 * 2 + 2);
   CHECK(of(work.backward, "expert_bias").bytes == Bytes(40 * kRows));
   CHECK(of(work.backward, "expert_bias").kernels == 5 * 2 + 2);
+  // The clamps keep both halves.
+  Model plain = model;
+  plain.parameters =
+      mixture(2880, 36, 2880, 64, 8, 201088, 128, 4, {{"head_size", {64}}}).parameters;
+  CHECK(work.activation - layer_work(plain, 1, slice).activation == Bytes(2 * 2 * kRows));
   // Inside the GEMMs of fp8 where they are fused.
   slice.type = DType::Fp8;
   slice.software = find_software("megatron-fused-experts");
