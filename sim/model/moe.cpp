@@ -155,8 +155,8 @@ Operation exchange(const Routing& routing, std::vector<Piece> way, std::vector<P
   return op;
 }
 
-// SwiGLU inside the GEMM before it, its gradient inside the one before that
-// in the backward pass, and the casts of what they return.
+// SwiGLU inside the GEMM before it, its gradient inside the one before that in the backward pass,
+// and the casts of what they return.
 void fuse_gate(Operation& in, Operation& gate, Operation& out) {
   gate.forward.clear();
   gate.backward.clear();
@@ -171,8 +171,8 @@ void fuse_gate(Operation& in, Operation& gate, Operation& out) {
 
 // Forward, in units of e f: each half clamped (2 and 2) and joined (4), then SwiGLU (3). Backward:
 // SwiGLU (5), the clamps' gradients (3 and 3), which are joined (4). The clamps keep what they got,
-// 2 e f. Source: NVIDIA/Megatron-LM
-// @034fd2d megatron/core/fusions/fused_bias_geglu.py, weighted_bias_quick_geglu_impl.
+// 2 e f. Source: NVIDIA/Megatron-LM @034fd2d megatron/core/fusions/fused_bias_geglu.py,
+// weighted_bias_quick_geglu_impl.
 Operation clamped_swiglu(const TransformerSlice& slice, double elements) {
   Operation op = swiglu(slice, "experts_swiglu", elements);
   const double bytes = slice.element * elements;
@@ -186,8 +186,10 @@ Operation clamped_swiglu(const TransformerSlice& slice, double elements) {
 
 // y + w b for the rows of each expert, with the router's weight w in fp32. Forward, bytes an
 // element: w b written 4; added to y, e + 4 + 4; rows of experts joined 8; cast 4 + e. Backward:
-// cast e + 4; the gradients of y, cast 4 + e and joined 2 e, and of b and w, 8 + 4 each. Source:
-// megatron/core/transformer/moe/experts.py, TEGroupedMLP._apply_bias.
+// cast e + 4; the gradients of y, cast 4 + e and joined 2 e, and of b and w, 8 + 4 each. Kernels:
+// the product and the sum of each expert forward, its cast and its two products and sums backward,
+// and two over the rows of all. Source: megatron/core/transformer/moe/experts.py,
+// TEGroupedMLP._apply_bias.
 Operation expert_bias(const TransformerSlice& slice, const Routing& routing, std::int64_t width) {
   const double n = routing.rows * double(width), e = slice.element;
   return elementwise_operation(

@@ -184,8 +184,10 @@ Again again_per_op(const std::vector<Operation>& operations) {
     if (linear && keep_linear) again.kept += op.output;
     const bool is_kept = linear && keep_linear;
     auto end = op.forward.end();
-    if (attention || (is_kept && !op.keeps_gathered)) end = op.forward.begin();
-    if (is_kept && op.keeps_gathered) end = std::find_if(op.forward.begin(), end, is_gemm);
+    if (is_kept && op.keeps_gathered)  // what its GEMM reads
+      end = std::find_if(op.forward.begin(), end, is_gemm);
+    else if (is_kept || attention)
+      end = op.forward.begin();
     std::copy_if(op.forward.begin(), end, std::back_inserter(again.pieces),
                  [](const Piece& piece) { return !is_of_reduce_scatter(piece); });
     keep_linear ^= linear;
