@@ -21,23 +21,6 @@ Piece arrangement(std::string_view name, Bytes whole) {
   return {name, elementwise_kernels(2 * whole.value, 1)};
 }
 
-// Whole, from the parts of the sequence.
-Pieces gathered(const TransformerSlice& slice, std::string_view name, Bytes whole,
-                bool overlaps_next = false) {
-  if (!slice.software->batch_first)
-    return {collective(name, CollectiveKind::AllGather, whole, overlaps_next)};
-  return {collective(name, CollectiveKind::AllGather, whole), arrangement(kArrangeGathered, whole)};
-}
-
-// The sum over ranks, of which each gets its part of the sequence.
-Pieces scattered(const TransformerSlice& slice, std::string_view name, Bytes whole,
-                 bool overlaps_next = false) {
-  if (!slice.software->batch_first)
-    return {collective(name, CollectiveKind::ReduceScatter, whole, overlaps_next)};
-  return {arrangement(kArrangeScattered, whole),
-          collective(name, CollectiveKind::ReduceScatter, whole)};
-}
-
 // The sum of dY over the tokens, by a kernel of its own.
 Operation bias_gradient(std::string_view name, double elements, double element) {
   Operation op;
@@ -74,6 +57,21 @@ Bytes TransformerSlice::whole_hidden() const {
 
 Bytes TransformerSlice::local_hidden() const {
   return whole_hidden() / (splits_sequence ? tensor : 1);
+}
+
+Pieces gathered(const TransformerSlice& slice, std::string_view name, Bytes whole,
+                bool overlaps_next) {
+  if (!slice.software->batch_first)
+    return {collective(name, CollectiveKind::AllGather, whole, overlaps_next)};
+  return {collective(name, CollectiveKind::AllGather, whole), arrangement(kArrangeGathered, whole)};
+}
+
+Pieces scattered(const TransformerSlice& slice, std::string_view name, Bytes whole,
+                 bool overlaps_next) {
+  if (!slice.software->batch_first)
+    return {collective(name, CollectiveKind::ReduceScatter, whole, overlaps_next)};
+  return {arrangement(kArrangeScattered, whole),
+          collective(name, CollectiveKind::ReduceScatter, whole)};
 }
 
 Operation column_parallel_linear(const TransformerSlice& slice, const GemmNames& names,

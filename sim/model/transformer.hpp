@@ -50,6 +50,13 @@ struct TransformerSlice {
   double local_elements() const { return local_hidden().value / element; }
 };
 
+// Of sequence parallelism: the whole from each rank's part of a sequence, and the sum over ranks of
+// which each gets its part. `whole` is what collectives/ counts. Copied where the batch is first.
+Pieces gathered(const TransformerSlice& slice, std::string_view name, Bytes whole,
+                bool overlaps_next = false);
+Pieces scattered(const TransformerSlice& slice, std::string_view name, Bytes whole,
+                 bool overlaps_next = false);
+
 // A mixture of experts in place of the MLP (moe.hpp).
 struct ExpertShape {
   std::int64_t experts = 0;     // 0: a dense MLP

@@ -41,13 +41,12 @@ Operation word_lookup(const TransformerSlice& slice, std::int64_t vocab) {
       .op = OpClass::Embedding, .bytes = ids + 2 * whole + Bytes(table), .kernels = 2};
   Operation op;
   op.forward = {{"embedding", forward}};
-  if (splits) {
-    const auto kind =
-        slice.splits_sequence ? CollectiveKind::ReduceScatter : CollectiveKind::AllReduce;
-    op.forward.push_back(collective("embedding.sum", kind, whole));
+  if (slice.splits_sequence) {
+    op.forward = joined({op.forward, scattered(slice, "embedding.sum", whole)});
+    op.backward_weight = gathered(slice, "embedding.gather", whole);
+  } else if (splits) {
+    op.forward.push_back(collective("embedding.sum", CollectiveKind::AllReduce, whole));
   }
-  if (slice.splits_sequence)
-    op.backward_weight = {collective("embedding.gather", CollectiveKind::AllGather, whole)};
   op.backward_weight.push_back({"embedding.weight_gradient", backward});
   op.backward = op.backward_weight;
   op.saved = ids;

@@ -154,6 +154,12 @@ TEST_CASE("the batch first: a copy beside every collective of sequence paralleli
                                                                {ReduceScatter, false},
                                                                {AllGather, false},
                                                                {ReduceScatter, false}});
+  const LayerWork embedding = layer_work(model, 0, slice);
+  CHECK(names_of(embedding.forward) ==
+        std::vector<std::string_view>{"embedding", "arrange_scattered", "embedding.sum"});
+  CHECK(names_of(embedding.backward) == std::vector<std::string_view>{"embedding.gather",
+                                                                      "arrange_gathered",
+                                                                      "embedding.weight_gradient"});
   // qkv's and mlp_in's outputs are kept: only what they read is gathered again. projection and
   // mlp_out run again without their sums, which are kept.
   CHECK(names_of(work.recompute) ==
