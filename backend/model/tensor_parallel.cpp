@@ -174,7 +174,7 @@ class SumOverRanks : public Function<SumOverRanks> {
   }
 };
 
-class CrossEntropy : public Function<CrossEntropy> {
+class SplitCrossEntropy : public Function<SplitCrossEntropy> {
  public:
   // logits [n, V/t], target [n].
   static at::Tensor forward(AutogradContext* state, const at::Tensor& logits,
@@ -283,7 +283,7 @@ at::Tensor split_embedding(const at::Tensor& ids, const at::Tensor& words, Layer
 
 at::Tensor split_cross_entropy(const at::Tensor& logits, const at::Tensor& target,
                                LayerContext& context) {
-  return CrossEntropy::apply(matrix(logits), target.reshape({-1}), handle_of(context));
+  return SplitCrossEntropy::apply(matrix(logits), target.reshape({-1}), handle_of(context));
 }
 
 at::Tensor first_token(const at::Tensor& x, LayerContext& context) {

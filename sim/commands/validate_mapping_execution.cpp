@@ -47,8 +47,8 @@ std::string RowMapping::execution() {
   text += fmt::format("attention: {}\n", kernel);
   const std::string kernels = core["kernels"].empty() ? usual("kernels") : core["kernels"];
   if (!kernels.empty()) text += fmt::format("kernels: {}\n", kernels);
-  for (const char* key :
-       {"data_parallel", "pipeline_transfer", "gradient_accumulation", "host", "software"})
+  for (const char* key : {"data_parallel", "pipeline_transfer", "gradient_accumulation",
+                          "cross_entropy", "host", "software"})
     if (const std::string value = usual(key); !value.empty())
       text += fmt::format("{}: {}\n", key, value);
   if (is_images_) text += "optimizer: sgd\ngradient_clipping: false\n";

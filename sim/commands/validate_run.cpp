@@ -176,7 +176,8 @@ ValidatedRow prepared(PublishedRow row, const Rules& rules) {
   if (!result.is_oom) result.published = published_time(row);
   if (const Rule* notes = rules.find("notes", row.text("notes")))
     result.counts_whole_attention = (*notes)["attention_flops"] == "whole";
-  if (const Rule* tool = rules.find("memory_tools", row.text("mem_kind")))
+  if (const Rule* tool =
+          rules.find("memory_tools", row.text("mem_kind") + " by " + row.text("framework")))
     result.memory_counts = (*tool)["counts"];
   result.row = std::move(row);
   return result;

@@ -1,6 +1,6 @@
 // Decoders of the Llama kind: grouped-query attention, SwiGLU or a squared ReLU (Nemotron-4),
-// RMSNorm, rotary positions, no biases, no dropout. Projections of one input are one GEMM and one
-// tensor (Q with K and V, gate with up), as in Megatron-LM.
+// RMSNorm, rotary positions, no biases, no dropout. Projections of one input are one tensor (Q with K
+// and V, gate with up), and one GEMM unless their software has them apart (Software::joins_qkv).
 // Parameters: l (h a d + 2 h g d + a d h + 3 h f + 2 h) + h + 2 V h, or + V h with a tied head, and
 // 2 h f in place of 3 h f without a gate.
 //

@@ -22,9 +22,8 @@ namespace windtunnel {
 
 // PerOp: PyTorch's activation checkpointing by operation as torchtitan uses it: every second linear
 // and all that is not a linear, attention or a reduce-scatter runs again. Source: torchtitan
-// @6fc499f torchtitan/models/llama3/infra/parallelize.py (its list of what is saved), from memory.
-// There Q, K, V and the halves of SwiGLU are linears of their own; joined as here, 35 % of the
-// FLOPs of a Llama block's linears run again and 37 % there.
+// @004b3148 torchtitan/parallelisms/parallelize_llama.py (_save_list).
+// There Q, K, V and the halves of SwiGLU are linears of their own, as `software: dtensor` has them.
 // Experts: mixtures of experts as wholes, from the router to the sum with what all tokens pass.
 // Source: megatron/core/transformer/transformer_config.py, recompute_modules "moe".
 enum class Recompute { None, Selective, Full, PerOp, Experts };
@@ -51,6 +50,15 @@ inline constexpr std::array<std::string_view, 5> kAttentionKernelNames = {
 constexpr bool is_fused(AttentionKernel kernel) {
   return kernel != AttentionKernel::Eager && kernel != AttentionKernel::Unfused;
 }
+
+// Cross entropy of a vocabulary. Unfused: operators on fp32 logits, which Software says more of.
+// Compiled: Megatron-LM's, each of its steps compiled (cross_entropy_loss_fusion).
+// Fused: one kernel in each pass, on logits as the GEMM wrote them, and their gradient beside them
+// (FlashAttention, apex, torch.compile). InPlace: the forward pass already writes the gradient,
+// over the logits, and the backward pass scales it (Transformer Engine).
+enum class CrossEntropy { Unfused, Compiled, Fused, InPlace };
+inline constexpr std::array<std::string_view, 4> kCrossEntropyNames = {"unfused", "compiled",
+                                                                       "fused", "in_place"};
 
 // How attention sees the whole sequence where each of C ranks has a part of it. Ring: keys and
 // values go round while the blocks at hand are computed. AllGather: they are gathered before.
@@ -109,6 +117,7 @@ struct Slice {
   ContextParallel context_parallel = ContextParallel::Ring;
   int attended_length = 0;  // tokens that one attends to; 0: those of the sequence
   TokenDispatch expert_dispatch = TokenDispatch::Direct;
+  CrossEntropy cross_entropy = CrossEntropy::Unfused;
   bool fuses_norms() const { return kernels == Kernels::Fused; }
 };
 

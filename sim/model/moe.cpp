@@ -83,10 +83,10 @@ Operation grouped_linear(const TransformerSlice& slice, const ExpertShape& shape
   op.backward = op.backward_input;
   op.backward.push_back(op.backward_weight.front());
   op.input = Bytes(slice.element * inputs);
-  op.output = Bytes(slice.element * outputs);
+  op.outputs = {Bytes(slice.element * outputs)};
   op.saved = Bytes(bytes_of(slice.type) * inputs);
   op.held = Bytes(bytes_of(slice.type) * (inputs + outputs));
-  op.working = op.input + op.output;
+  op.working = op.input + op.outputs.front();
   op.forward_flops = Flops(double(shape.per_token) * model_flops);
   op.backward_flops = 2 * op.forward_flops;
   return op;

@@ -7,19 +7,19 @@
 namespace windtunnel {
 namespace {
 
-void append(std::vector<Piece>& to, const std::vector<Piece>& pieces) {
-  to.insert(to.end(), pieces.begin(), pieces.end());
-}
-
 Piece memory_kernel(std::string_view name, double bytes) {
   return {name, elementwise(Bytes(bytes))};
 }
 
 }  // namespace
 
+void append(Pieces& to, const Pieces& pieces) {
+  to.insert(to.end(), pieces.begin(), pieces.end());
+}
+
 Pieces joined(std::initializer_list<Pieces> parts) {
   Pieces all;
-  for (const Pieces& part : parts) all.insert(all.end(), part.begin(), part.end());
+  for (const Pieces& part : parts) append(all, part);
   return all;
 }
 
@@ -85,10 +85,10 @@ Operation linear_operation(const GemmNames& names, std::int64_t rows, std::int64
   op.backward_weight = {weight_gradient};
   const double inputs = double(rows) * double(in), outputs = double(rows) * double(out);
   op.input = Bytes(activation_bytes(type) * inputs);
-  op.output = Bytes(activation_bytes(type) * outputs);
+  op.outputs = {Bytes(activation_bytes(type) * outputs)};
   op.saved = Bytes(bytes_of(type) * inputs);
   op.held = Bytes(bytes_of(type) * (inputs + outputs));
-  op.working = op.input + op.output;
+  op.working = op.input + op.outputs.front();
   if (is_of_operands(type)) {
     std::vector<Piece>& first = has_input_gradient ? op.backward_input : op.backward_weight;
     op.forward.insert(op.forward.begin(), conversion_both_ways(kCastTransposeInput, inputs, type));
@@ -173,25 +173,44 @@ struct Again {
   Bytes kept;  // besides the layer's input
 };
 
-// What Recompute::PerOp runs again: the first linear is kept, the second runs again, and so on.
+// What Recompute::PerOp runs again of linears beside each other, of which those in `keeps` are
+// kept: the GEMMs of the others, and what is before and between them where one of them, or a weight
+// gradient, reads it. Reduce-scatters are kept.
+std::vector<Piece> linears_again(const Operation& op, const std::vector<bool>& keeps) {
+  const bool all_kept = std::find(keeps.begin(), keeps.end(), false) == keeps.end();
+  std::vector<Piece> again;
+  std::size_t gemms = 0;
+  for (const Piece& piece : op.forward) {
+    const bool gemm = is_gemm(piece);
+    const bool is_read = gemm       ? !keeps[gemms]
+                         : all_kept ? op.keeps_gathered && gemms == 0
+                                    : !is_of_reduce_scatter(piece);
+    if (is_read) again.push_back(piece);
+    gemms += gemm;
+  }
+  return again;
+}
+
+// The first linear is kept, the second runs again, and so on.
 Again again_per_op(const std::vector<Operation>& operations) {
   Again again;
-  bool keep_linear = true, after_attention = false;
+  bool keep_next = true, after_attention = false;
   for (const Operation& op : operations) {
     const bool attention = has_class(op, OpClass::Attention);
-    const bool linear = !attention && op.output > Bytes(0);
-    if (linear && after_attention) again.kept += op.input;  // attention's output
-    if (linear && keep_linear) again.kept += op.output;
-    const bool is_kept = linear && keep_linear;
-    auto end = op.forward.end();
-    if (is_kept && op.keeps_gathered)  // what its GEMM reads
-      end = std::find_if(op.forward.begin(), end, is_gemm);
-    else if (is_kept || attention)
-      end = op.forward.begin();
-    std::copy_if(op.forward.begin(), end, std::back_inserter(again.pieces),
-                 [](const Piece& piece) { return !is_of_reduce_scatter(piece); });
-    keep_linear ^= linear;
-    after_attention = attention || (after_attention && !linear);
+    if (attention || op.outputs.empty()) {
+      if (!attention) append(again.pieces, op.forward);
+      after_attention |= attention;
+      continue;
+    }
+    if (after_attention) again.kept += op.input;  // attention's output
+    after_attention = false;
+    std::vector<bool> keeps;
+    for (const Bytes output : op.outputs) {
+      keeps.push_back(keep_next);
+      if (keep_next && op.needs_output) again.kept += output;
+      keep_next = !keep_next;
+    }
+    append(again.pieces, linears_again(op, keeps));
   }
   return again;
 }

@@ -21,10 +21,12 @@ struct Operation {
   Bytes droppable;  // part of `saved` that Recompute::Selective drops, to run forward again
   Bytes held;       // kept for its weight gradient alone: inputs and output gradients of a linear
   Bytes working;    // of its backward pass: gradients of output and input at the same time
-  Bytes input, output;                                 // of a linear, as activations
+  Bytes input;      // of a linear, as activations
+  std::vector<Bytes> outputs;                          // of linears beside each other
   Flops forward_flops, backward_flops, causal_saving;  // as LayerWork counts them
   bool of_experts = false;                             // Recompute::Experts runs it again
   bool keeps_gathered = false;  // its weight gradient takes the input that its forward gathered
+  bool needs_output = true;     // false: no backward pass reads it, and torch.compile sees that
 };
 
 // Names of a linear's or convolution's kernels; static text.
@@ -39,6 +41,7 @@ constexpr double activation_bytes(DType type) {
 }
 
 using Pieces = std::vector<Piece>;
+void append(Pieces& to, const Pieces& pieces);
 Pieces joined(std::initializer_list<Pieces> parts);
 Work elementwise_kernels(double bytes, int kernels);
 Piece collective(std::string_view name, CollectiveKind kind, Bytes size,
@@ -97,8 +100,8 @@ Operation classification_loss(std::int64_t samples, std::int64_t classes);
 // again: full recomputation keeps the layer's `input` alone and runs the whole forward again,
 // collectives included; selective recomputation the operations that have something droppable;
 // recomputation per operation keeps the outputs of attention, of reduce-scatters and of every
-// second linear, but not what linears gathered; recomputation of experts the hidden state that they
-// get. Only blocks recompute.
+// second linear that needs it, but not what linears gathered; recomputation of experts the hidden
+// state that they get. Only blocks recompute.
 LayerWork assembled_layer(const std::vector<Operation>& operations, LayerKind kind, Bytes input,
                           Bytes output, Recompute recompute);
 

@@ -23,7 +23,7 @@ constexpr Software data_parallel(std::string_view name, const OperatorSet* opera
 }
 constexpr std::string_view kAsDdp = "memory as ddp, not counted; operators as their set says";
 
-constexpr std::array<Software, 18> kTable = {{
+constexpr std::array<Software, 19> kTable = {{
     {.name = "bare", .has_runtime = false, .source = "Korthikanti et al. 2022, arXiv:2205.05198"},
     // vocab_parallel_cross_entropy works in place on one fp32 copy; the GEMM's bf16 logits live
     // beside it forward, their gradient backward.
@@ -53,9 +53,12 @@ constexpr std::array<Software, 18> kTable = {{
                "memory)"},
     {.name = "internevo",
      .norms = kApexNorms,
+     .joins_gate = false,
+     .linears_communicate_alone = true,
      .logit_bytes_most = 2 + 4,
      .source = "as megatron, not counted; norms: MixedFusedRMSNorm of apex (InternLM/InternEvo "
-               "internlm/model/ops/norm.py, from memory)"},
+               "internlm/model/ops/norm.py, from memory); linears: internlm/model/modules/mlp.py "
+               "@053df037 (class FeedForward), mha.py @05bbd8f1"},
     // ZeRO reduces through a flat buffer of reduce_bucket_size = 5e8 gradients.
     {.name = "deepspeed",
      .norms = kApexNorms,
@@ -71,6 +74,8 @@ constexpr std::array<Software, 18> kTable = {{
     {.name = "aleph-alpha-scaling",
      .norm_copies = 2,
      .fused_gate = false,
+     .joins_gate = false,
+     .linears_communicate_alone = true,
      .keeps_gathered_inputs = true,
      .overlaps_sums = false,
      .gathers_logits = true,
@@ -81,6 +86,8 @@ constexpr std::array<Software, 18> kTable = {{
                "transformer/model/layers/lm_head.py, transformer/model/losses/cross_entropy.py"},
     {.name = "aleph-alpha-scaling-rms",
      .fused_gate = false,
+     .joins_gate = false,
+     .linears_communicate_alone = true,
      .keeps_gathered_inputs = true,
      .overlaps_sums = false,
      .gathers_logits = true,
@@ -97,16 +104,28 @@ constexpr std::array<Software, 18> kTable = {{
          "PyTorch's operations, as autograd saves them: tools/autograd/derivatives.yaml; from "
          "memory, not re-read"},
     {.name = "dtensor",
+     .joins_qkv = false,
+     .joins_gate = false,
      .keeps_gathered_inputs = true,
      .batch_first = true,
      .overlaps_sums = false,
-     .logit_bytes_most = 2 + 4,
+     .logit_bytes_kept = kTorchLogitKept - 2,
+     .logit_bytes_most = kTorchLogitMost - 2,
      .source = "memory as megatron, not counted; PyTorch's tensor parallelism: pytorch/pytorch "
                "@000f488b torch/distributed/_functional_collectives.py, all_gather_tensor and "
                "reduce_scatter_tensor"},
     data_parallel("ddp", nullptr,
                   "as fsdp; layer_norm is one operation; buckets are copies unless "
                   "gradient_as_bucket_view is set: torch.nn.parallel.DistributedDataParallel"),
+    {.name = "composer",
+     .fused_gate = false,
+     .logit_bytes_kept = kTorchLogitKept,
+     .logit_bytes_most = kTorchLogitMost,
+     .logged_losses = 2,
+     .copies_gradients = true,
+     .source = "as ddp; mosaicml/composer composer/trainer/trainer.py (_eval_train_metrics); "
+               "mosaicml/llm-foundry llmfoundry/models/mpt/modeling_mpt.py (train_metrics: "
+               "LanguageCrossEntropy, LanguagePerplexity)"},
     data_parallel("tensorflow1", &kTensorFlow1Operators, kAsDdp),
     data_parallel("tensorflow-xla", &kXlaOperators, kAsDdp),
     data_parallel("oneflow", &kOneFlowOperators, kAsDdp),

@@ -27,6 +27,11 @@ struct Software {
   // Of routed experts in fp8: the GEMMs apply SwiGLU and its gradient and write operands as the
   // next GEMM reads them.
   bool fused_experts = false;
+  // Q, K and V of attention, and gate and up of SwiGLU, are one linear; false: one each.
+  bool joins_qkv = true, joins_gate = true;
+  // Linears beside each other gather their input, and sum its gradient over the ranks, each for
+  // itself; false: once for all of them.
+  bool linears_communicate_alone = false;
   // Sequence parallelism: a linear keeps the gathered input instead of its own part, and does not
   // gather it again in its backward pass.
   bool keeps_gathered_inputs = false;
@@ -40,6 +45,8 @@ struct Software {
   bool gathers_logits = false;
   // Bytes of one logit that live from the forward to the backward pass, and at most at one time.
   double logit_bytes_kept = 4, logit_bytes_most = 4;
+  // Cross entropies that are computed of every micro-batch's logits to be logged, in fp32.
+  int logged_losses = 0;
   // Buffer through which gradients are reduced, in gradients; 0: they are reduced in place.
   double reduction_buffer = 0;
   // Data parallelism copies the gradients into buckets.

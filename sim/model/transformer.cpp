@@ -1,5 +1,6 @@
 #include "model/transformer.hpp"
 
+#include <numeric>
 #include <utility>
 
 #include "model/adapter.hpp"
@@ -19,6 +20,13 @@ constexpr GemmNames kMlpOut = {"mlp_out", "mlp_out.input_gradient", "mlp_out.wei
 
 Piece arrangement(std::string_view name, Bytes whole) {
   return {name, elementwise_kernels(2 * whole.value, 1)};
+}
+
+// The input gradients of linears beside each other are added as they come; `split`: each is a
+// rank's part by then.
+Piece added_gradients(const TransformerSlice& slice, Bytes input, bool split) {
+  const double part = split && slice.splits_sequence ? slice.tensor : 1;
+  return {"add_gradients", elementwise_kernels(3 * input.value / part, 1)};
 }
 
 // The sum of dY over the tokens, by a kernel of its own.
@@ -49,7 +57,8 @@ TransformerSlice::TransformerSlice(const Slice& slice, std::int64_t sequence_len
       expert_tensor(slice.expert_tensor),
       context(slice.context),
       context_parallel(slice.context_parallel),
-      expert_dispatch(slice.expert_dispatch) {}
+      expert_dispatch(slice.expert_dispatch),
+      cross_entropy(slice.cross_entropy) {}
 
 Bytes TransformerSlice::whole_hidden() const {
   return Bytes(element * double(tokens) * double(hidden));
@@ -76,13 +85,22 @@ Pieces scattered(const TransformerSlice& slice, std::string_view name, Bytes who
 
 Operation column_parallel_linear(const TransformerSlice& slice, const GemmNames& names,
                                  std::int64_t in, std::int64_t out) {
+  return column_parallel_linears(slice, names, in, {out});
+}
+
+Operation column_parallel_linears(const TransformerSlice& slice, const GemmNames& names,
+                                  std::int64_t in, const std::vector<std::int64_t>& outs) {
+  const std::int64_t out = std::accumulate(outs.begin(), outs.end(), std::int64_t(0));
+  // All of them as one says what is kept and cast; each has GEMMs of its own.
   Operation op = linear_operation(names, slice.tokens, in, out / slice.tensor, slice.type);
+  op.outputs.clear();
   op.forward_flops = slice.tensor * op.forward_flops;
   op.backward_flops = slice.tensor * op.backward_flops;
   const double inputs = double(slice.tokens) * double(in);
   const Bytes input(slice.element * inputs), operand(bytes_of(slice.type) * inputs);
-  const Pieces forward = {op.forward.back()};
-  const Pieces dgrad = {op.backward_input.back()}, wgrad = {op.backward_weight.back()};
+  // Software that keeps gathered inputs has gathered them once, before the linears.
+  const bool alone = slice.software->linears_communicate_alone &&
+                     !(slice.splits_sequence && slice.software->keeps_gathered_inputs);
   const auto gather = [&](bool overlaps_next) {
     return slice.splits_sequence ? gathered(slice, "gather_input", operand, overlaps_next)
                                  : Pieces{};
@@ -104,11 +122,31 @@ Operation column_parallel_linear(const TransformerSlice& slice, const GemmNames&
     const double own = slice.splits_sequence ? inputs / slice.tensor : inputs;
     cast_input = {conversion_both_ways(kCastTransposeInput, own, slice.type)};
   }
-  op.forward = joined({cast_input, gather(false), forward});
-  op.backward = joined(
-      {cast, gather_again(true), dgrad, transposed, sum(slice.software->overlaps_sums), wgrad});
-  op.backward_input = joined({cast, dgrad, sum(false)});
-  op.backward_weight = joined({gather_again(false), transposed, wgrad});
+  op.forward = cast_input;
+  op.backward = cast;
+  op.backward_input = cast;
+  op.backward_weight.clear();
+  Pieces weight_gradients;
+  for (std::size_t i = 0; i < outs.size(); ++i) {
+    const Operation one =
+        linear_operation(names, slice.tokens, in, outs[i] / slice.tensor, slice.type);
+    const bool first = i == 0, last = i + 1 == outs.size();
+    const Pieces gemm = {one.forward.back()}, dgrad = {one.backward_input.back()},
+                 wgrad = {one.backward_weight.back()};
+    const Pieces add = first ? Pieces{} : Pieces{added_gradients(slice, input, alone)};
+    op.outputs.push_back(one.outputs.front());
+    append(op.forward, joined({first || alone ? gather(false) : Pieces{}, gemm}));
+    append(op.backward_input, joined({dgrad, add, last || alone ? sum(false) : Pieces{}}));
+    append(op.backward_weight, joined({first || alone ? gather_again(false) : Pieces{},
+                                       first ? transposed : Pieces{}, wgrad}));
+    // Whole backward passes: sums that run beside GEMMs have the weight gradients behind them.
+    append(weight_gradients, wgrad);
+    append(op.backward, joined({first || alone ? gather_again(true) : Pieces{}, dgrad, add}));
+    if (!last && !alone) continue;
+    append(op.backward, joined({last ? transposed : Pieces{}, sum(slice.software->overlaps_sums),
+                                weight_gradients}));
+    weight_gradients.clear();
+  }
   op.keeps_gathered = slice.splits_sequence && slice.software->keeps_gathered_inputs;
   if (slice.splits_sequence && !op.keeps_gathered) {
     op.held += op.saved / slice.tensor - op.saved;
@@ -250,9 +288,10 @@ namespace {
 
 // A linear of a block, frozen with an adapter beside it where the block has one there.
 void add_linear(const TransformerSlice& slice, const AdapterShape& adapters, const GemmNames& names,
-                std::int64_t in, std::int64_t out, LinearSplit split, bool has_adapter,
-                std::vector<Operation>& operations) {
-  Operation op = split == LinearSplit::Columns ? column_parallel_linear(slice, names, in, out)
+                std::int64_t in, const std::vector<std::int64_t>& outs, LinearSplit split,
+                bool has_adapter, std::vector<Operation>& operations) {
+  const std::int64_t out = std::accumulate(outs.begin(), outs.end(), std::int64_t(0));
+  Operation op = split == LinearSplit::Columns ? column_parallel_linears(slice, names, in, outs)
                                                : row_parallel_linear(slice, names, in, out);
   operations.push_back(adapters.rank > 0 ? frozen(std::move(op), slice.type) : std::move(op));
   if (has_adapter) operations.push_back(adapter(slice, adapters, in, out, split));
@@ -298,6 +337,20 @@ void add_norm_tensors(const BlockShape& shape, const std::string& name,
   add_tensors(shape, name, shape.hidden, shape.hidden, false, false, tensors);
 }
 
+// Widths of the linears onto queries, keys and values, and of those into SwiGLU.
+std::vector<std::int64_t> qkv_widths(const TransformerSlice& slice, const BlockShape& shape) {
+  const std::int64_t queries = shape.heads * shape.head_size,
+                     keys = shape.kv_heads * shape.head_size;
+  if (slice.software->joins_qkv) return {queries + 2 * keys};
+  return {queries, keys, keys};
+}
+
+std::vector<std::int64_t> mlp_in_widths(const TransformerSlice& slice, const BlockShape& shape) {
+  if (!shape.is_gated()) return {shape.ffn};
+  if (slice.software->joins_gate) return {2 * shape.ffn};
+  return {shape.ffn, shape.ffn};
+}
+
 std::int64_t qkv_features(const BlockShape& shape) {
   return (shape.heads + 2 * shape.kv_heads) * shape.head_size;
 }
@@ -318,8 +371,8 @@ std::vector<Operation> attention_operations(const TransformerSlice& slice,
   if (shape.latent.kv_rank > 0) {
     for (Operation& op : latent_operations(slice, shape)) add(std::move(op));
   } else {
-    add_linear(slice, adapters, kQkv, shape.hidden, qkv, LinearSplit::Columns, adapters.qkv,
-               operations);
+    add_linear(slice, adapters, kQkv, shape.hidden, qkv_widths(slice, shape), LinearSplit::Columns,
+               adapters.qkv, operations);
     const double features = double(slice.tokens) * double(qkv) / slice.tensor;
     add_bias(slice, shape, "qkv.bias_gradient", features, operations);
     add(with_operators(slice, BlockPart::Qkv, features, {}));
@@ -327,7 +380,7 @@ std::vector<Operation> attention_operations(const TransformerSlice& slice,
     if (shape.rotary) add(rotary(slice, shape));
   }
   add(attention_core(slice, shape));
-  add_linear(slice, adapters, kProjection, shape.heads * shape.value_size(), shape.hidden,
+  add_linear(slice, adapters, kProjection, shape.heads * shape.value_size(), {shape.hidden},
              LinearSplit::Rows, adapters.projection, operations);
   add_bias(slice, shape, "projection.bias_gradient", slice.local_elements(), operations);
   add(residual_add(slice, "attention_residual", shape.dropout));
@@ -346,13 +399,15 @@ std::vector<Operation> feed_forward_operations(const TransformerSlice& slice,
   } else {
     const std::int64_t mlp_in = mlp_in_features(shape);
     const double tokens = double(slice.tokens);
-    add_linear(slice, adapters, kMlpIn, shape.hidden, mlp_in, LinearSplit::Columns, adapters.mlp_in,
-               operations);
+    add_linear(slice, adapters, kMlpIn, shape.hidden, mlp_in_widths(slice, shape),
+               LinearSplit::Columns, adapters.mlp_in, operations);
     add_bias(slice, shape, "mlp_in.bias_gradient", tokens * double(mlp_in) / slice.tensor,
              operations);
     add(mlp_activation(slice, shape.activation, tokens * double(shape.ffn) / slice.tensor));
-    add_linear(slice, adapters, kMlpOut, shape.ffn, shape.hidden, LinearSplit::Rows,
+    add_linear(slice, adapters, kMlpOut, shape.ffn, {shape.hidden}, LinearSplit::Rows,
                adapters.mlp_out, operations);
+    // Only the residual stream takes it.
+    if (slice.kernels == Kernels::Compiled) operations.back().needs_output = false;
     add_bias(slice, shape, "mlp_out.bias_gradient", slice.local_elements(), operations);
   }
   add(residual_add(slice, "mlp_residual", shape.dropout));

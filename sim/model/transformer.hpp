@@ -44,6 +44,7 @@ struct TransformerSlice {
   int expert, expert_tensor, context;
   ContextParallel context_parallel;
   TokenDispatch expert_dispatch;
+  CrossEntropy cross_entropy;
 
   Bytes whole_hidden() const;  // M: the buffer of every tensor-parallel collective of a block
   Bytes local_hidden() const;  // M, or M / t under sequence parallelism
@@ -124,6 +125,12 @@ Operation swiglu(const TransformerSlice& slice, std::string_view name, double el
 // transposed for the weight gradient.
 Operation column_parallel_linear(const TransformerSlice& slice, const GemmNames& names,
                                  std::int64_t in, std::int64_t out);
+
+// Linears beside each other, on the same input (Software::joins_qkv, joins_gate). Their input is
+// gathered once and the sum of its gradients over the ranks is one, unless
+// Software::linears_communicate_alone.
+Operation column_parallel_linears(const TransformerSlice& slice, const GemmNames& names,
+                                  std::int64_t in, const std::vector<std::int64_t>& outs);
 
 // Y = X A with all of A on every rank, on this rank's tokens.
 Operation replicated_linear(const TransformerSlice& slice, const GemmNames& names, std::int64_t in,

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/check.hpp"
 #include "model/adapter.hpp"
 
 namespace windtunnel {
@@ -54,24 +55,104 @@ Operation word_lookup(const TransformerSlice& slice, std::int64_t vocab) {
   return op;
 }
 
-// Passes of Megatron-LM's vocab_parallel_cross_entropy over the fp32 logits, in bytes a logit.
-// Forward: cast (e + 4), maximum 4, subtraction in place 8, exponential in place 8, sum 4, division
-// in place 8. Backward: scaling in place 8, cast (4 + e). The kernels on b s numbers (masks,
-// gathers, logarithm) count as launches only: 18 forward and 7 backward in all.
-Operation cross_entropy(const TransformerSlice& slice, std::int64_t vocab) {
+// Passes over fp32 logits, in bytes a logit besides the cast from and to the GEMM's format (e + 4);
+// the kernels on b s numbers (masks, gathers, logarithm) count as launches only. Unfused: maximum
+// 4, subtraction in place 8, exponential in place 8, sum 4, division in place 8; backward scaling
+// in place 8, apart from the cast. Compiled: cast and maximum are one, and so are subtraction,
+// exponential and sum, 8; the gradient is scaled as it is cast. Sources: NVIDIA/Megatron-LM
+// megatron/core/tensor_parallel/cross_entropy.py, megatron/core/fusions/fused_cross_entropy.py.
+struct VocabParallelPasses {
+  double maximum, exponentials, normalize, scaling;
+  int maximum_kernels, exponential_kernels, normalize_kernels, backward_kernels;
+  int sums;  // over the ranks, besides the maximum's
+};
+constexpr VocabParallelPasses kUnfusedLoss = {4, 20, 8, 8, 2, 13, 3, 7, 2},
+                              kCompiledLoss = {0, 8, 8, 4, 1, 3, 1, 2, 1};
+
+Operation vocab_parallel_cross_entropy(const TransformerSlice& slice, std::int64_t vocab,
+                                       const VocabParallelPasses& passes) {
   const double logits = double(slice.tokens) * double(vocab) / slice.tensor;
   const double cast = slice.element == 4 ? 0 : slice.element + 4;
   const Piece reduce =
       collective("loss.sum", CollectiveKind::AllReduce, Bytes(4.0 * double(slice.tokens)));
   Operation op;
-  op.forward.push_back({"loss.maximum", elementwise_kernels((cast + 4) * logits, 2)});
+  const auto add = [&](std::string_view name, double bytes, int kernels) {
+    op.forward.push_back({name, elementwise_kernels(bytes * logits, kernels)});
+  };
+  add("loss.maximum", cast + passes.maximum, passes.maximum_kernels);
   if (slice.tensor > 1) op.forward.push_back(reduce);
-  op.forward.push_back({"loss.exponentials", elementwise_kernels(20 * logits, 13)});
-  if (slice.tensor > 1) op.forward.insert(op.forward.end(), {reduce, reduce});
-  op.forward.push_back({"loss.normalize", elementwise_kernels(8 * logits, 3)});
-  op.backward = {{"loss", elementwise_kernels((8 + cast) * logits, 7)}};
+  add("loss.exponentials", passes.exponentials, passes.exponential_kernels);
+  if (slice.tensor > 1) op.forward.insert(op.forward.end(), std::size_t(passes.sums), reduce);
+  add("loss.normalize", passes.normalize, passes.normalize_kernels);
+  op.backward = {
+      {"loss", elementwise_kernels((passes.scaling + cast) * logits, passes.backward_kernels)}};
   op.backward_input = op.backward;
   return op;
+}
+
+// Of a kernel that works on logits as they are: how often a pass reads or writes one, and of how
+// many of them there is memory. Sources: Dao-AILab/flash-attention
+// csrc/xentropy/xentropy_kernel.cu; NVIDIA/TransformerEngine
+// transformer_engine/common/triton/cross_entropy.py (online_softmax_kernel reads,
+// cross_entropy_kernel reads and writes, element_mul_kernel reads and writes).
+struct LossPasses {
+  int forward, forward_kernels, backward;
+  double kept, most;
+};
+constexpr LossPasses kFusedLoss = {1, 1, 2, 1, 2}, kInPlaceLoss = {3, 2, 2, 1, 1};
+
+// Ranks exchange a few numbers a token once: the softmax's statistics.
+Operation fused_cross_entropy(const TransformerSlice& slice, std::int64_t vocab,
+                              const LossPasses& passes) {
+  const double bytes = slice.element * double(slice.tokens) * double(vocab) / slice.tensor;
+  Operation op;
+  op.forward = {{"loss", elementwise_kernels(passes.forward * bytes, passes.forward_kernels)}};
+  if (slice.tensor > 1)
+    op.forward.push_back(
+        collective("loss.sum", CollectiveKind::AllReduce, Bytes(4.0 * double(slice.tokens))));
+  op.backward = {{"loss", elementwise_kernels(passes.backward * bytes, 1)}};
+  op.backward_input = op.backward;
+  return op;
+}
+
+// PyTorch's: logits cast to fp32 (e + 4), log-softmax (8); what picks one of each row is small.
+// They come after the backward pass, when there is memory for it, but take their time all the same.
+Operation logged_losses(const TransformerSlice& slice, std::int64_t vocab) {
+  const double logits = double(slice.tokens) * double(vocab) / slice.tensor;
+  const double cast = slice.element == 4 ? 0 : slice.element + 4;
+  const int losses = slice.software->logged_losses;
+  Operation op;
+  op.forward = {{"logged_losses", elementwise_kernels(losses * (cast + 8) * logits, 3 * losses)}};
+  return op;
+}
+
+Operation cross_entropy(const TransformerSlice& slice, std::int64_t vocab) {
+  switch (slice.cross_entropy) {
+    case CrossEntropy::Unfused:
+      return vocab_parallel_cross_entropy(slice, vocab, kUnfusedLoss);
+    case CrossEntropy::Compiled:
+      return vocab_parallel_cross_entropy(slice, vocab, kCompiledLoss);
+    case CrossEntropy::Fused:
+      return fused_cross_entropy(slice, vocab, kFusedLoss);
+    case CrossEntropy::InPlace:
+      return fused_cross_entropy(slice, vocab, kInPlaceLoss);
+  }
+  SIM_CHECK(false, "a loss of no kind");
+}
+
+// Bytes of a logit that live from the forward to the backward pass, and at most at one time.
+std::pair<double, double> logit_bytes(const TransformerSlice& slice) {
+  const double e = slice.element;
+  switch (slice.cross_entropy) {
+    case CrossEntropy::Unfused:
+    case CrossEntropy::Compiled:
+      return {slice.software->logit_bytes_kept, slice.software->logit_bytes_most};
+    case CrossEntropy::Fused:
+      return {kFusedLoss.kept * e, kFusedLoss.most * e};
+    case CrossEntropy::InPlace:
+      return {kInPlaceLoss.kept * e, kInPlaceLoss.most * e};
+  }
+  SIM_CHECK(false, "a loss of no kind");
 }
 
 }  // namespace
@@ -98,15 +179,19 @@ std::vector<Operation> vocabulary_loss(const TransformerSlice& slice, std::int64
        {&logits.forward, &logits.backward, &logits.backward_input, &logits.backward_weight})
     for (Piece& piece : *pieces)
       if (auto* work = std::get_if<Work>(&piece.what)) work->format = slice.wide_format();
-  return {is_frozen ? frozen(logits, slice.type) : logits, cross_entropy(slice, vocab)};
+  std::vector<Operation> operations = {is_frozen ? frozen(logits, slice.type) : logits,
+                                       cross_entropy(slice, vocab)};
+  if (slice.software->logged_losses > 0) operations.push_back(logged_losses(slice, vocab));
+  return operations;
 }
 
 void set_logits(const TransformerSlice& slice, std::int64_t vocab, LayerWork& work) {
   const Software& software = *slice.software;
   const double logits =
       double(slice.tokens) * double(vocab) / (software.gathers_logits ? 1 : slice.tensor);
-  work.logits = Bytes(software.logit_bytes_kept * logits);
-  work.working = Bytes((software.logit_bytes_most - software.logit_bytes_kept) * logits);
+  const auto [kept, most] = logit_bytes(slice);
+  work.logits = Bytes(kept * logits);
+  work.working = Bytes((most - kept) * logits);
 }
 
 LayerWork language_head(const TransformerSlice& slice, std::int64_t vocab, bool is_frozen) {

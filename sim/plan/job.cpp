@@ -67,6 +67,18 @@ double resident_weight_bytes(DType compute) {
   }
 }
 
+StateBytes state_bytes(const Job& job) {
+  const Precision& precision = job.precision;
+  StateBytes of = {resident_weight_bytes(precision.compute), bytes_of(precision.gradients),
+                   optimizer_state_bytes(job.optimizer, precision)};
+  if (job.parallel.fsdp_version == 0) return of;
+  const double fp32 = bytes_of(DType::Fp32);
+  of.weights = of.gradients = fp32;
+  if (job.optimizer != OptimizerKind::None)
+    of.optimizer = optimizer_state_bytes(job.optimizer, {DType::Fp32, DType::Fp32});
+  return of;
+}
+
 namespace {
 
 // Null where one kernel updates all parameters.

@@ -155,6 +155,7 @@ struct Job {
   OptimizerKind optimizer = OptimizerKind::Adam;
   bool gradient_clipping = true;
   Kernels kernels = Kernels::Fused;
+  CrossEntropy cross_entropy = CrossEntropy::Unfused;
   Host host;
   Fidelity fidelity = Fidelity::Folded;
   std::vector<Straggler> stragglers;
@@ -191,7 +192,8 @@ struct Job {
             parallel.context,
             parallel.context_parallel,
             batch.attended_length,
-            parallel.expert_dispatch};
+            parallel.expert_dispatch,
+            cross_entropy};
   }
 };
 
@@ -211,6 +213,13 @@ double weight_bytes(DType compute);
 // On a rank that computes with it. Fp8: both ways round (transposition in operation.hpp), as
 // TransformerEngine keeps fp8 parameters; fp4: likewise, beside those in bf16.
 double resident_weight_bytes(DType compute);
+// What a rank has of each trained parameter. PyTorch's FSDP has fp32 shards alone, of the weights,
+// which it casts as it gathers them and which are the master, and of their gradients. Source:
+// pytorch/pytorch torch/distributed/_composable/fsdp/_fsdp_param.py (sharded_param; orig_dtype).
+struct StateBytes {
+  double weights = 0, gradients = 0, optimizer = 0;
+};
+StateBytes state_bytes(const Job& job);
 // Of a frozen one: fp8 blocks are kept in fp8 once, both ends in 16 bits. Source: NVIDIA's MLPerf
 // submissions of Llama 2 70B LoRA (fp8_params, disable_parameter_transpose_cache), whose logged
 // peaks of 134.08, 99.57 and 82.32 GiB at 2, 4 and 8 context ranks leave 65.07 GiB for

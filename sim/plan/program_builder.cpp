@@ -105,11 +105,12 @@ void ProgramBuilder::set_resident_memory() {
     program_.at_start[std::size_t(kind)] =
         Bytes((divided ? held_ : parameters) * bytes_per_parameter);
   };
-  set(MemoryKind::Weights, resident_weight_bytes(job_.precision.compute), zero == 3);
+  const StateBytes state = state_bytes(job_);
+  set(MemoryKind::Weights, state.weights, zero == 3);
   program_.at_start[std::size_t(MemoryKind::Weights)] +=
       Bytes(frozen_bytes / (zero == 3 ? own_.shards() : 1));
-  set(MemoryKind::Gradients, gradient_bytes_, zero >= 2);
-  set(MemoryKind::Optimizer, optimizer_state_bytes(job_.optimizer, job_.precision), zero >= 1);
+  set(MemoryKind::Gradients, state.gradients, zero >= 2);
+  set(MemoryKind::Optimizer, state.optimizer, zero >= 1);
   if (!own_.has_copies()) return;
   const Software& software = *job_.software;
   double buffer = std::min(parameters, software.reduction_buffer) * gradient_bytes_;
@@ -244,6 +245,15 @@ void ProgramBuilder::set_compute_memory(const Part& part, Op& op) const {
     change(op.on_start, MemoryKind::Activations, activation);
     change(op.on_start, MemoryKind::Logits, logits);
   }
+  // ZeRO-2 and 3 keep only a shard of the gradients: the whole ones live until they are reduced.
+  // They come as the working set goes.
+  double gradients = 0;
+  if (part.new_gradients) {
+    const ParameterCount parameters = own_.count_of(part.layers);
+    gradients = gradient_bytes_ * double((grid_.data > 1 ? parameters.shared : 0) +
+                                         (own_.expert_shards() > 1 ? parameters.expert : 0));
+    buffer = std::max(buffer - gradients, 0.0);
+  }
   if (type == ActionType::B || type == ActionType::I) {
     change(op.on_start, MemoryKind::Buffers, buffer);
     change(op.on_end, MemoryKind::Buffers, -buffer);
@@ -253,16 +263,10 @@ void ProgramBuilder::set_compute_memory(const Part& part, Op& op) const {
   if (type == ActionType::B) change(op.on_end, MemoryKind::Activations, -activation);
   if (type == ActionType::I) change(op.on_end, MemoryKind::Activations, held - activation);
   if (type == ActionType::W) change(op.on_end, MemoryKind::Activations, -held);
-  const ParameterCount parameters = own_.count_of(part.layers);
   if (part.release)
     for (const std::int64_t gathered : gathers_of(part.layers))
       change(op.on_end, MemoryKind::Buffers, -double(gathered) * weight_bytes_);
-  // ZeRO-2 and 3 keep only a shard of the gradients: the whole ones live until they are reduced.
-  if (part.new_gradients) {
-    const std::int64_t reduced = (grid_.data > 1 ? parameters.shared : 0) +
-                                 (own_.expert_shards() > 1 ? parameters.expert : 0);
-    change(op.on_start, MemoryKind::Buffers, double(reduced) * gradient_bytes_);
-  }
+  change(op.on_start, MemoryKind::Buffers, gradients);
 }
 
 void ProgramBuilder::add_reductions(const Part& part, int compute) {

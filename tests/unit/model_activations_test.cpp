@@ -98,6 +98,31 @@ TEST_CASE("Recomputation per operation keeps attention and every second linear")
                                                "mlp_out", "mlp_residual"});
 }
 
+TEST_CASE("Recomputation per operation counts linears that are apart") {
+  Slice slice = {.sequence = 8192,
+                 .attention = AttentionKernel::Flash,
+                 .recompute = Recompute::PerOp,
+                 .software = find_software("dtensor")};
+  const LayerWork work = layer_work(llama3_8b(), 1, slice);
+  // Input, Q, V, attention's output, gate, what the block adds to the residual stream: 2 B x 8192 x
+  // (4096 + 4096 + 1024 + 4096 + 14336 + 4096).
+  CHECK(work.activation == Bytes(520093696));
+  std::vector<std::string_view> names;
+  std::vector<std::int64_t> widths;
+  for (const Piece& piece : work.recompute) {
+    names.push_back(piece.name);
+    if (const auto& what = std::get<Work>(piece.what); what.op == OpClass::Matmul)
+      widths.push_back(what.n);
+  }
+  CHECK(names == std::vector<std::string_view>{"attention_norm", "qkv", "rotary", "projection",
+                                               "attention_residual", "mlp_norm", "mlp_in", "swiglu",
+                                               "mlp_residual"});
+  CHECK(widths == std::vector<std::int64_t>{1024, 4096, 14336});  // K, projection, up
+  // torch.compile sees that no gradient needs the last linear's output.
+  slice.kernels = Kernels::Compiled;
+  CHECK(layer_work(llama3_8b(), 1, slice).activation == Bytes(520093696 - 2.0 * 8192 * 4096));
+}
+
 TEST_CASE("BERT layers keep what GPT layers keep") {
   // s b h (34 + 5 a s / h) = 512 * 1024 * (34 + 5 * 16 * 512 / 1024).
   CHECK(activation(bert(1024, 24, 1), {.sequence = 512}) == Bytes(512.0 * 1024 * 74));

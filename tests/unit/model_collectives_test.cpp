@@ -1,5 +1,7 @@
 // Traffic of tensor parallelism: what a rank sends with ring collectives.
 #include <algorithm>
+#include <iterator>
+#include <tuple>
 
 #include "catch.hpp"
 #include "unit/model_examples.hpp"
@@ -132,6 +134,100 @@ TEST_CASE("sums that are waited for") {
   }
 }
 
+TEST_CASE("linears beside each other: GEMMs of their own, and sums of their own or one") {
+  using enum CollectiveKind;
+  const Model model = llama3_8b();
+  Slice slice = {.sequence = 8192, .tensor = 8, .attention = AttentionKernel::Flash};
+  const auto backward = [&](const char* software) {
+    slice.software = find_software(software);
+    return layer_work(model, 1, slice).backward;
+  };
+  const auto count = [](const std::vector<Piece>& pieces, std::string_view name) {
+    return std::count_if(pieces.begin(), pieces.end(),
+                         [name](const Piece& piece) { return piece.name == name; });
+  };
+  struct Row {
+    const char* software;
+    int qkv, gate, sums;
+  };
+  for (const Row& row : {Row{"megatron", 1, 1, 2}, Row{"dtensor", 3, 2, 2},
+                         Row{"internevo", 1, 2, 3}, Row{"aleph-alpha-scaling", 1, 2, 3}}) {
+    INFO(row.software);
+    const std::vector<Piece> pieces = backward(row.software);
+    CHECK(count(pieces, "qkv.input_gradient") == row.qkv);
+    CHECK(count(pieces, "qkv.weight_gradient") == row.qkv);
+    CHECK(count(pieces, "mlp_in.input_gradient") == row.gate);
+    CHECK(count(pieces, "mlp_in.weight_gradient") == row.gate);
+    CHECK(count(pieces, "add_gradients") == row.qkv - 1 + row.gate - 1);
+    CHECK(count(pieces, "sum_gradient") == row.sums);
+    // The same FLOPs, and as much kept, as joined.
+    Slice joined = slice;
+    joined.software = find_software("megatron");
+    const LayerWork apart = layer_work(model, 1, slice), one = layer_work(model, 1, joined);
+    CHECK(sums_of(apart.forward).flops == sums_of(one.forward).flops);
+    CHECK(sums_of(apart.backward).flops == sums_of(one.backward).flops);
+  }
+  // With sequence parallelism each of InternEvo's gathers its input; Aleph Alpha's norm has
+  // gathered it for both.
+  slice.sequence_parallel = true;
+  CHECK(count(backward("internevo"), "gather_input") == 3);
+  CHECK(count(backward("internevo"), "sum_gradient") == 3);
+  CHECK(count(backward("aleph-alpha-scaling"), "sum_gradient") == 2);
+}
+
+TEST_CASE("cross entropy: bytes of a logit, kernels and collectives of every kind") {
+  struct Row {
+    double forward, backward, kept, most;
+    int forward_kernels, backward_kernels, sums;
+  };
+  // Megatron-LM's: cast 2 + 4, maximum 4, exponentials 20, division 8; scaling 8, cast 6. Compiled:
+  // cast 6, exponentials 8, division 8; scaling with the cast 4 + 6. Fused: read; read, written. In
+  // place: read twice, written; read, written.
+  const Row rows[] = {{38, 14, 4, 6, 18, 7, 3},
+                      {22, 10, 4, 6, 5, 2, 2},
+                      {2, 4, 2, 4, 1, 1, 1},
+                      {6, 4, 2, 2, 2, 1, 1}};
+  static_assert(std::size(rows) == kCrossEntropyNames.size());
+  const Model model = llama3_8b();
+  const double logits = 8192.0 * 128256 / 8;
+  for (std::size_t kind = 0; kind < kCrossEntropyNames.size(); ++kind) {
+    INFO(kCrossEntropyNames[kind]);
+    const LayerWork work = layer_work(model, 33,
+                                      {.sequence = 8192,
+                                       .tensor = 8,
+                                       .software = find_software("megatron"),
+                                       .cross_entropy = CrossEntropy(kind)});
+    const auto total = [&](const std::vector<Piece>& pieces) {
+      Work sum = {.kernels = 0};
+      int collectives = 0;
+      for (const Piece& piece : pieces) {
+        if (piece.name.substr(0, 4) != "loss") continue;
+        if (const auto* one = std::get_if<Work>(&piece.what)) {
+          sum.bytes += one->bytes;
+          sum.kernels += one->kernels;
+        } else {
+          ++collectives;
+        }
+      }
+      return std::tuple(sum.bytes.value / logits, sum.kernels, collectives);
+    };
+    const Row& row = rows[kind];
+    CHECK(total(work.forward) == std::tuple(row.forward, row.forward_kernels, row.sums));
+    CHECK(total(work.backward) == std::tuple(row.backward, row.backward_kernels, 0));
+    CHECK(work.logits == Bytes(row.kept * logits));
+    CHECK(work.working == Bytes((row.most - row.kept) * logits));
+  }
+}
+
+TEST_CASE("Composer logs two losses of every micro-batch: 2 (cast 6 + log-softmax 8) bytes") {
+  const Model model = gpt(64, 1, 4, 128, 32);
+  const Slice slice = {.sequence = 32, .software = find_software("composer")};
+  const LayerWork work = layer_work(model, 2, slice);
+  CHECK(work.forward.back().name == "logged_losses");
+  CHECK(std::get<Work>(work.forward.back().what).bytes == Bytes(2 * (6.0 + 8) * 32 * 128));
+  CHECK(std::get<Work>(work.forward.back().what).kernels == 6);
+}
+
 TEST_CASE("the batch first: a copy beside every collective of sequence parallelism") {
   using enum CollectiveKind;
   const Model model = llama3_8b();
@@ -143,12 +239,28 @@ TEST_CASE("the batch first: a copy beside every collective of sequence paralleli
                        .recompute = Recompute::PerOp,
                        .software = find_software("dtensor")};
   const LayerWork work = layer_work(model, 1, slice);
-  CHECK(names_of(work.forward) ==
-        std::vector<std::string_view>{
-            "attention_norm", "gather_input", "arrange_gathered", "qkv", "rotary", "attention",
-            "projection", "arrange_scattered", "sum_output", "attention_residual", "mlp_norm",
-            "gather_input", "arrange_gathered", "mlp_in", "swiglu", "mlp_out", "arrange_scattered",
-            "sum_output", "mlp_residual"});
+  CHECK(names_of(work.forward) == std::vector<std::string_view>{"attention_norm",
+                                                                "gather_input",
+                                                                "arrange_gathered",
+                                                                "qkv",
+                                                                "qkv",
+                                                                "qkv",
+                                                                "rotary",
+                                                                "attention",
+                                                                "projection",
+                                                                "arrange_scattered",
+                                                                "sum_output",
+                                                                "attention_residual",
+                                                                "mlp_norm",
+                                                                "gather_input",
+                                                                "arrange_gathered",
+                                                                "mlp_in",
+                                                                "mlp_in",
+                                                                "swiglu",
+                                                                "mlp_out",
+                                                                "arrange_scattered",
+                                                                "sum_output",
+                                                                "mlp_residual"});
   // Neither is an input gathered again nor runs anything beside a collective.
   CHECK(collectives_of(work.backward) == std::vector<Expected>{{AllGather, false},
                                                                {ReduceScatter, false},
@@ -160,12 +272,12 @@ TEST_CASE("the batch first: a copy beside every collective of sequence paralleli
   CHECK(names_of(embedding.backward) == std::vector<std::string_view>{"embedding.gather",
                                                                       "arrange_gathered",
                                                                       "embedding.weight_gradient"});
-  // qkv's and mlp_in's outputs are kept: only what they read is gathered again. projection and
-  // mlp_out run again without their sums, which are kept.
+  // Every second of Q, K, V, projection, gate, up and mlp_out is kept; K, projection and up run
+  // again, the projection without its sum.
   CHECK(names_of(work.recompute) ==
-        std::vector<std::string_view>{"attention_norm", "gather_input", "arrange_gathered",
+        std::vector<std::string_view>{"attention_norm", "gather_input", "arrange_gathered", "qkv",
                                       "rotary", "projection", "attention_residual", "mlp_norm",
-                                      "gather_input", "arrange_gathered", "swiglu", "mlp_out",
+                                      "gather_input", "arrange_gathered", "mlp_in", "swiglu",
                                       "mlp_residual"});
   for (const Piece& piece : work.forward)
     if (piece.name == "arrange_gathered" || piece.name == "arrange_scattered")

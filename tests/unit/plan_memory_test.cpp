@@ -282,6 +282,37 @@ TEST_CASE("memory: FSDP holds two gathered layers, and in backward one layer's g
                             2 * (1100 + 1000), 2 * (110 + 100), 2 * (11 + 10), 2 * (1 + 1)});
 }
 
+TEST_CASE("memory: PyTorch's FSDP has fp32 shards and no others") {
+  Job job = sharded_job({1000, 1000, 1000, 1000});
+  job.parallel.fsdp_version = 2;
+  const Program program = build_plan(job).programs.front();
+  CHECK(of(program.at_start, MemoryKind::Weights) == Bytes(4 * 1000.0));  // 4 x 1000 on 4 ranks
+  CHECK(of(program.at_start, MemoryKind::Gradients) == Bytes(4 * 1000.0));
+  CHECK(of(program.at_start, MemoryKind::Optimizer) == Bytes(8 * 1000.0));
+}
+
+TEST_CASE("memory: whole gradients come as the working set goes") {
+  // Of the head: its weight's V h and the norm's h, 2 bytes each, and 2 bytes of a logit that the
+  // loss works with, s V. What is more counts.
+  struct Row {
+    double hidden, sequence, most;
+  };
+  for (const Row& row : {Row{256, 32, 2 * (128.0 * 256 + 256)}, Row{64, 2048, 2 * 2048.0 * 128}}) {
+    Job job = job_of(llama(row.hidden, 1, 256, 4, 4, 128), {.data = 4, .zero_stage = 3});
+    job.batch.sequence = int(row.sequence);
+    job.software = find_software("megatron");
+    const Program program = build_plan(job).programs.front();
+    const auto head = std::find_if(program.ops.begin(), program.ops.end(), [](const Op& op) {
+      return op.kind == OpKind::Compute && op.purpose == Purpose::Backward;
+    });
+    REQUIRE(head != program.ops.end());
+    double buffers = 0;
+    for (const MemoryChange& change : head->on_start)
+      if (change.kind == MemoryKind::Buffers) buffers += change.bytes;
+    CHECK(buffers == row.most);
+  }
+}
+
 TEST_CASE("memory: SHARD_GRAD_OP holds all weights between forward and backward") {
   Job job = sharded_job({1, 10, 100, 1000});
   job.parallel.reshard_after_forward = false;
