@@ -29,7 +29,7 @@ std::vector<std::int64_t> output(const Job& job, int) {
 std::string complaint(const Model& model) {
   if (model.parameters.count("router_groups") > 0)
     return "router_groups is simulated only: the backend's router chooses among all experts";
-  for (const char* key : {"expert_bias", "clamped_experts"})
+  for (const char* key : {"expert_bias", "clamped_experts", "scaled_rotary"})
     if (model.parameters.flag(key)) return std::string(key) + " is simulated only";
   const BlockShape shape = llama_block_shape(model.parameters, 0);
   if (shape.latent.kv_rank > 0)

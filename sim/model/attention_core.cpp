@@ -101,6 +101,11 @@ Operation unfused_attention(const TransformerSlice& slice, const BlockShape& sha
 Operation rotary(const TransformerSlice& slice, const BlockShape& shape) {
   const double elements = double(slice.tokens) *
                           double((shape.heads + shape.kv_heads) * shape.head_size) / slice.tensor;
+  if (shape.scaled_rotary && slice.kernels == Kernels::Fused) {
+    const double bytes = slice.element * elements;
+    return elementwise_operation("rotary", elementwise_kernels(12 * bytes, 2 * (6 + 6)),
+                                 elementwise_kernels(14 * bytes, 2 * 7), Bytes(0));
+  }
   const auto pass = [&](double compiled) {
     if (slice.kernels == Kernels::Compiled)
       return elementwise_kernels(compiled * 2 * slice.element * elements, 2);

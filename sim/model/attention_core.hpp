@@ -9,6 +9,12 @@ namespace windtunnel {
 // Rotary position embedding of Q and K in place, one kernel each; its backward rotates back and
 // needs nothing kept. Eager, on complex fp32 numbers: cast e + 4, product 8, cast 4 + e.
 // Source: torchtitan models/llama/model.py, apply_rotary_emb.
+// Scaled ones are operators of their own where others are fused. Forward, in passes over the
+// elements: times cosine 2, negated half 1, joined 2, times sine 2, sum 3, copied 2; backward the
+// two products 4, negated half 1, joined 2, sum 3, and the empty rest's gradient filled 1 and added
+// 3. Cosines and sines of the positions are six small kernels. Source: NVIDIA/Megatron-LM
+// megatron/core/models/common/embeddings/rope_utils.py (_apply_rotary_pos_emb_bshd, which
+// apply_rotary_pos_emb takes where mscale is not 1).
 Operation rotary(const TransformerSlice& slice, const BlockShape& shape);
 
 // Norm of the queries and of the keys over the features of a head, one kernel each way for either;

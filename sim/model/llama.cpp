@@ -1,6 +1,6 @@
 // Decoders of the Llama kind: grouped-query attention, SwiGLU or a squared ReLU (Nemotron-4),
-// RMSNorm, rotary positions, no biases, no dropout. Projections of one input are one tensor (Q with K
-// and V, gate with up), and one GEMM unless their software has them apart (Software::joins_qkv).
+// RMSNorm, rotary positions, no biases, no dropout. Projections of one input are one tensor (Q with
+// K and V, gate with up), and one GEMM unless their software has them apart (Software::joins_qkv).
 // Parameters: l (h a d + 2 h g d + a d h + 3 h f + 2 h) + h + 2 V h, or + V h with a tied head, and
 // 2 h f in place of 3 h f without a gate.
 //
@@ -41,6 +41,7 @@ constexpr ParameterSpec kParameters[] = {
     {"router_bias", ParameterKind::Flag, false, 0},
     {"expert_bias", ParameterKind::Flag, false, 0},
     {"clamped_experts", ParameterKind::Flag, false, 0},
+    {"scaled_rotary", ParameterKind::Flag, false, 0},
     {"router_groups", ParameterKind::Count, false, 0},  // absent: the router chooses among all
     {"router_groups_per_token", ParameterKind::Count, false, 0},
     {"dense_layers", ParameterKind::Count, false, 0},
@@ -85,6 +86,7 @@ BlockShape llama_block_shape(const Parameters& parameters, int block) {
   shape.activation = parameters.flag("gated") ? MlpActivation::SwiGlu : MlpActivation::SquaredRelu;
   shape.causal = true;
   shape.rotary = true;
+  shape.scaled_rotary = parameters.flag("scaled_rotary");
   shape.biased = false;
   shape.qk_norm = parameters.flag("qk_norm");
   shape.latent = {.kv_rank = parameters.count("kv_rank"),

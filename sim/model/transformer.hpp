@@ -102,11 +102,12 @@ struct BlockShape {
   bool causal = false;
   bool dropout = false;  // after softmax, attention output and MLP output
   bool rotary = false;
-  bool post_norm = false;  // norms after the residuals (BERT) instead of before the linears
-  bool biased = true;      // biases in the linears and norms (LayerNorm); else RMSNorm
-  bool qk_norm = false;    // of each head's query and key, before the rotary positions
-  ExpertShape moe;         // gated, without biases
-  LatentShape latent;      // head_size is then that of queries and keys
+  bool scaled_rotary = false;  // by a factor (YaRN), which no fused kernel of them takes
+  bool post_norm = false;      // norms after the residuals (BERT) instead of before the linears
+  bool biased = true;          // biases in the linears and norms (LayerNorm); else RMSNorm
+  bool qk_norm = false;        // of each head's query and key, before the rotary positions
+  ExpertShape moe;             // gated, without biases
+  LatentShape latent;          // head_size is then that of queries and keys
   AdapterShape adapters;
 
   bool is_gated() const { return activation == MlpActivation::SwiGlu; }

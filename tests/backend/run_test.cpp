@@ -221,6 +221,7 @@ TEST_CASE("what cannot be run is refused before any process starts") {
                   "makes no copies as software with the batch first does"),
         std::pair("model.expert_bias=true", "expert_bias is simulated only"),
         std::pair("model.clamped_experts=true", "clamped_experts is simulated only"),
+        std::pair("model.scaled_rotary=true", "scaled_rotary is simulated only"),
         std::pair("recompute=experts",
                   "the backend recomputes whole blocks or attention, not experts"),
         std::pair("batch.attended_length=24 --set attention=flash",

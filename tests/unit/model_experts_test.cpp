@@ -99,6 +99,30 @@ TEST_CASE("Biases and clamps of experts are operators of their own") {
   }
 }
 
+TEST_CASE("Scaled rotary positions are operators of their own, of queries and keys") {
+  Values values = llama_values(4096, 1, 14336, 32, 8, 128256);
+  values.push_back({"scaled_rotary", {1}});
+  const Model scaled = model_of("llama", values);
+  Slice slice = {.sequence = 8192, .attention = AttentionKernel::Flash};
+  const auto rotary = [&](const Model& model, bool backward) {
+    const LayerWork work = layer_work(model, 1, slice);
+    for (const Piece& piece : backward ? work.backward : work.forward)
+      if (piece.name == "rotary") return std::get<Work>(piece.what);
+    return Work{};
+  };
+  const double bytes = 2 * 8192.0 * (32 + 8) * 128;
+  CHECK(rotary(llama3_8b(), false).bytes == Bytes(2 * bytes));
+  CHECK(rotary(scaled, false).bytes == Bytes(12 * bytes));
+  CHECK(rotary(scaled, false).kernels == 24);
+  CHECK(rotary(scaled, true).bytes == Bytes(14 * bytes));
+  CHECK(rotary(scaled, true).kernels == 14);
+  // Eager and compiled kernels take the factor along.
+  for (const Kernels kernels : {Kernels::Eager, Kernels::FusedNorm, Kernels::Compiled}) {
+    slice.kernels = kernels;
+    CHECK(rotary(scaled, false).bytes == rotary(llama3_8b(), false).bytes);
+  }
+}
+
 TEST_CASE("Dense layers, every second layer, a shared expert") {
   const auto kinds = [](const Model& model) {
     std::string letters;
