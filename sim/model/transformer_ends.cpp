@@ -1,5 +1,6 @@
 #include "model/transformer_ends.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.hpp"
@@ -59,7 +60,8 @@ Operation word_lookup(const TransformerSlice& slice, std::int64_t vocab) {
 // the kernels on b s numbers (masks, gathers, logarithm) count as launches only. Unfused: maximum
 // 4, subtraction in place 8, exponential in place 8, sum 4, division in place 8; backward scaling
 // in place 8, apart from the cast. Compiled: cast and maximum are one, and so are subtraction,
-// exponential and sum, 8; the gradient is scaled as it is cast. Sources: NVIDIA/Megatron-LM
+// exponential and sum, 8; the gradient is scaled as it is cast. Logits in fp32 are not cast, but
+// read (4), and their gradients read and written (8). Sources: NVIDIA/Megatron-LM
 // megatron/core/tensor_parallel/cross_entropy.py, megatron/core/fusions/fused_cross_entropy.py.
 struct VocabParallelPasses {
   double maximum, exponentials, normalize, scaling;
@@ -79,13 +81,13 @@ Operation vocab_parallel_cross_entropy(const TransformerSlice& slice, std::int64
   const auto add = [&](std::string_view name, double bytes, int kernels) {
     op.forward.push_back({name, elementwise_kernels(bytes * logits, kernels)});
   };
-  add("loss.maximum", cast + passes.maximum, passes.maximum_kernels);
+  add("loss.maximum", std::max(cast + passes.maximum, 4.0), passes.maximum_kernels);
   if (slice.tensor > 1) op.forward.push_back(reduce);
   add("loss.exponentials", passes.exponentials, passes.exponential_kernels);
   if (slice.tensor > 1) op.forward.insert(op.forward.end(), std::size_t(passes.sums), reduce);
   add("loss.normalize", passes.normalize, passes.normalize_kernels);
-  op.backward = {
-      {"loss", elementwise_kernels((passes.scaling + cast) * logits, passes.backward_kernels)}};
+  const double scaling = std::max(cast + passes.scaling, 8.0);
+  op.backward = {{"loss", elementwise_kernels(scaling * logits, passes.backward_kernels)}};
   op.backward_input = op.backward;
   return op;
 }

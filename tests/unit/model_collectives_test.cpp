@@ -219,6 +219,24 @@ TEST_CASE("cross entropy: bytes of a logit, kernels and collectives of every kin
   }
 }
 
+TEST_CASE("cross entropy of fp32 logits: nothing is cast") {
+  const Model model = gpt(64, 1, 4, 128, 32);
+  const auto bytes = [&](CrossEntropy kind, bool backward) {
+    const LayerWork work =
+        layer_work(model, 2, {.sequence = 32, .type = DType::Fp32, .cross_entropy = kind});
+    double sum = 0;
+    for (const Piece& piece : backward ? work.backward : work.forward)
+      if (piece.name.substr(0, 4) == "loss") sum += std::get<Work>(piece.what).bytes.value;
+    return sum / (32 * 128);
+  };
+  CHECK(bytes(CrossEntropy::Unfused, false) == 4 + 20 + 8);
+  CHECK(bytes(CrossEntropy::Unfused, true) == 8);
+  CHECK(bytes(CrossEntropy::Compiled, false) == 4 + 8 + 8);
+  CHECK(bytes(CrossEntropy::Compiled, true) == 8);
+  CHECK(bytes(CrossEntropy::Fused, false) == 4);
+  CHECK(bytes(CrossEntropy::Fused, true) == 8);
+}
+
 TEST_CASE("Composer logs two losses of every micro-batch: 2 (cast 6 + log-softmax 8) bytes") {
   const Model model = gpt(64, 1, 4, 128, 32);
   const Slice slice = {.sequence = 32, .software = find_software("composer")};
