@@ -11,11 +11,13 @@ constexpr double kTorchLogitKept = 2 + 4, kTorchLogitMost = 2 + 4 + 4 + 4;
 
 // Of data-parallel programs; norms are one operation, and buckets or fusion buffers copies.
 constexpr Software data_parallel(std::string_view name, const OperatorSet* operators,
-                                 std::string_view source, bool channels_first = false) {
+                                 std::string_view source, bool channels_first = false,
+                                 int logged_losses = 0) {
   return {.name = name,
           .fused_gate = false,
           .logit_bytes_kept = kTorchLogitKept,
           .logit_bytes_most = kTorchLogitMost,
+          .logged_losses = logged_losses,
           .copies_gradients = true,
           .operators = operators,
           .channels_first = channels_first,
@@ -103,6 +105,7 @@ constexpr std::array<Software, 19> kTable = {{
      .source =
          "PyTorch's operations, as autograd saves them: tools/autograd/derivatives.yaml; from "
          "memory, not re-read"},
+    // The GEMM's logits are given up before the backward pass.
     {.name = "dtensor",
      .joins_qkv = false,
      .joins_gate = false,
@@ -111,21 +114,19 @@ constexpr std::array<Software, 19> kTable = {{
      .overlaps_sums = false,
      .logit_bytes_kept = kTorchLogitKept - 2,
      .logit_bytes_most = kTorchLogitMost - 2,
-     .source = "memory as megatron, not counted; PyTorch's tensor parallelism: pytorch/pytorch "
-               "@000f488b torch/distributed/_functional_collectives.py, all_gather_tensor and "
-               "reduce_scatter_tensor"},
+     .source =
+         "as megatron but for the logits (pytorch/torchtitan train.py: del pred) and the linears "
+         "(torchtitan/parallelisms/parallelize_llama.py @004b3148); pytorch/pytorch "
+         "@000f488b torch/distributed/_functional_collectives.py, all_gather_tensor and "
+         "reduce_scatter_tensor"},
     data_parallel("ddp", nullptr,
                   "as fsdp; layer_norm is one operation; buckets are copies unless "
                   "gradient_as_bucket_view is set: torch.nn.parallel.DistributedDataParallel"),
-    {.name = "composer",
-     .fused_gate = false,
-     .logit_bytes_kept = kTorchLogitKept,
-     .logit_bytes_most = kTorchLogitMost,
-     .logged_losses = 2,
-     .copies_gradients = true,
-     .source = "as ddp; mosaicml/composer composer/trainer/trainer.py (_eval_train_metrics); "
-               "mosaicml/llm-foundry llmfoundry/models/mpt/modeling_mpt.py (train_metrics: "
-               "LanguageCrossEntropy, LanguagePerplexity)"},
+    data_parallel("composer", nullptr,
+                  "as ddp; mosaicml/composer composer/trainer/trainer.py (_eval_train_metrics); "
+                  "mosaicml/llm-foundry llmfoundry/models/mpt/modeling_mpt.py (train_metrics: "
+                  "LanguageCrossEntropy, LanguagePerplexity)",
+                  false, 2),
     data_parallel("tensorflow1", &kTensorFlow1Operators, kAsDdp),
     data_parallel("tensorflow-xla", &kXlaOperators, kAsDdp),
     data_parallel("oneflow", &kOneFlowOperators, kAsDdp),

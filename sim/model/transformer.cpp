@@ -22,11 +22,9 @@ Piece arrangement(std::string_view name, Bytes whole) {
   return {name, elementwise_kernels(2 * whole.value, 1)};
 }
 
-// The input gradients of linears beside each other are added as they come; `split`: each is a
-// rank's part by then.
-Piece added_gradients(const TransformerSlice& slice, Bytes input, bool split) {
-  const double part = split && slice.splits_sequence ? slice.tensor : 1;
-  return {"add_gradients", elementwise_kernels(3 * input.value / part, 1)};
+// One linear's input gradient added to another's.
+Piece added_gradients(Bytes input) {
+  return {"add_gradients", elementwise_kernels(3 * input.value, 1)};
 }
 
 // The sum of dY over the tokens, by a kernel of its own.
@@ -123,30 +121,37 @@ Operation column_parallel_linears(const TransformerSlice& slice, const GemmNames
     cast_input = {conversion_both_ways(kCastTransposeInput, own, slice.type)};
   }
   op.forward = cast_input;
-  op.backward = cast;
-  op.backward_input = cast;
+  op.backward = op.backward_input = cast;
   op.backward_weight.clear();
-  Pieces weight_gradients;
-  for (std::size_t i = 0; i < outs.size(); ++i) {
-    const Operation one =
-        linear_operation(names, slice.tokens, in, outs[i] / slice.tensor, slice.type);
-    const bool first = i == 0, last = i + 1 == outs.size();
-    const Pieces gemm = {one.forward.back()}, dgrad = {one.backward_input.back()},
-                 wgrad = {one.backward_weight.back()};
-    const Pieces add = first ? Pieces{} : Pieces{added_gradients(slice, input, alone)};
-    op.outputs.push_back(one.outputs.front());
-    append(op.forward, joined({first || alone ? gather(false) : Pieces{}, gemm}));
-    append(op.backward_input, joined({dgrad, add, last || alone ? sum(false) : Pieces{}}));
-    append(op.backward_weight, joined({first || alone ? gather_again(false) : Pieces{},
-                                       first ? transposed : Pieces{}, wgrad}));
-    // Whole backward passes: sums that run beside GEMMs have the weight gradients behind them.
-    append(weight_gradients, wgrad);
-    append(op.backward, joined({first || alone ? gather_again(true) : Pieces{}, dgrad, add}));
-    if (!last && !alone) continue;
-    append(op.backward, joined({last ? transposed : Pieces{}, sum(slice.software->overlaps_sums),
-                                weight_gradients}));
-    weight_gradients.clear();
+  // Linears that communicate together; gradients of several of them, and then of several groups,
+  // are added up.
+  std::vector<std::vector<std::int64_t>> groups = {outs};
+  if (alone) {
+    groups.clear();
+    for (const std::int64_t one : outs) groups.push_back({one});
   }
+  for (const std::vector<std::int64_t>& group : groups) {
+    Pieces gemms, dgrads, wgrads;
+    for (const std::int64_t features : group) {
+      const Operation one =
+          linear_operation(names, slice.tokens, in, features / slice.tensor, slice.type);
+      op.outputs.push_back(one.outputs.front());
+      gemms.push_back(one.forward.back());
+      wgrads.push_back(one.backward_weight.back());
+      const bool is_first = dgrads.empty();
+      dgrads.push_back(one.backward_input.back());
+      if (!is_first) dgrads.push_back(added_gradients(input));
+    }
+    append(op.forward, joined({gather(false), gemms}));
+    append(op.backward, joined({gather_again(true), dgrads, transposed,
+                                sum(slice.software->overlaps_sums), wgrads}));
+    append(op.backward_input, joined({dgrads, sum(false)}));
+    append(op.backward_weight, joined({gather_again(false), transposed, wgrads}));
+  }
+  const Pieces added(groups.size() - 1,
+                     added_gradients(input / (slice.splits_sequence ? slice.tensor : 1)));
+  append(op.backward, added);
+  append(op.backward_input, added);
   op.keeps_gathered = slice.splits_sequence && slice.software->keeps_gathered_inputs;
   if (slice.splits_sequence && !op.keeps_gathered) {
     op.held += op.saved / slice.tensor - op.saved;
@@ -337,26 +342,24 @@ void add_norm_tensors(const BlockShape& shape, const std::string& name,
   add_tensors(shape, name, shape.hidden, shape.hidden, false, false, tensors);
 }
 
-// Widths of the linears onto queries, keys and values, and of those into SwiGLU.
-std::vector<std::int64_t> qkv_widths(const TransformerSlice& slice, const BlockShape& shape) {
-  const std::int64_t queries = shape.heads * shape.head_size,
-                     keys = shape.kv_heads * shape.head_size;
-  if (slice.software->joins_qkv) return {queries + 2 * keys};
-  return {queries, keys, keys};
-}
-
-std::vector<std::int64_t> mlp_in_widths(const TransformerSlice& slice, const BlockShape& shape) {
-  if (!shape.is_gated()) return {shape.ffn};
-  if (slice.software->joins_gate) return {2 * shape.ffn};
-  return {shape.ffn, shape.ffn};
-}
-
 std::int64_t qkv_features(const BlockShape& shape) {
   return (shape.heads + 2 * shape.kv_heads) * shape.head_size;
 }
 
 std::int64_t mlp_in_features(const BlockShape& shape) {
   return (shape.is_gated() ? 2 : 1) * shape.ffn;
+}
+
+// Widths of the linears onto queries, keys and values, and of those into SwiGLU.
+std::vector<std::int64_t> qkv_widths(const TransformerSlice& slice, const BlockShape& shape) {
+  if (slice.software->joins_qkv) return {qkv_features(shape)};
+  const std::int64_t keys = shape.kv_heads * shape.head_size;
+  return {shape.heads * shape.head_size, keys, keys};
+}
+
+std::vector<std::int64_t> mlp_in_widths(const TransformerSlice& slice, const BlockShape& shape) {
+  if (slice.software->joins_gate || !shape.is_gated()) return {mlp_in_features(shape)};
+  return {shape.ffn, shape.ffn};
 }
 
 }  // namespace
@@ -407,7 +410,8 @@ std::vector<Operation> feed_forward_operations(const TransformerSlice& slice,
     add_linear(slice, adapters, kMlpOut, shape.ffn, {shape.hidden}, LinearSplit::Rows,
                adapters.mlp_out, operations);
     // Only the residual stream takes it.
-    if (slice.kernels == Kernels::Compiled) operations.back().needs_output = false;
+    if (slice.kernels == Kernels::Compiled && !adapters.mlp_out)
+      operations.back().needs_output = false;
     add_bias(slice, shape, "mlp_out.bias_gradient", slice.local_elements(), operations);
   }
   add(residual_add(slice, "mlp_residual", shape.dropout));

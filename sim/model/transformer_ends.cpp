@@ -56,6 +56,20 @@ Operation word_lookup(const TransformerSlice& slice, std::int64_t vocab) {
   return op;
 }
 
+double logits_of(const TransformerSlice& slice, std::int64_t vocab) {
+  return double(slice.tokens) * double(vocab) / slice.tensor;
+}
+
+// Of a logit, to or from fp32.
+double bytes_of_cast(const TransformerSlice& slice) {
+  return slice.element == 4 ? 0 : slice.element + 4;
+}
+
+// One fp32 number a token.
+Piece loss_sum(const TransformerSlice& slice) {
+  return collective("loss.sum", CollectiveKind::AllReduce, Bytes(4.0 * double(slice.tokens)));
+}
+
 // Passes over fp32 logits, in bytes a logit besides the cast from and to the GEMM's format (e + 4);
 // the kernels on b s numbers (masks, gathers, logarithm) count as launches only. Unfused: maximum
 // 4, subtraction in place 8, exponential in place 8, sum 4, division in place 8; backward scaling
@@ -73,10 +87,8 @@ constexpr VocabParallelPasses kUnfusedLoss = {4, 20, 8, 8, 2, 13, 3, 7, 2},
 
 Operation vocab_parallel_cross_entropy(const TransformerSlice& slice, std::int64_t vocab,
                                        const VocabParallelPasses& passes) {
-  const double logits = double(slice.tokens) * double(vocab) / slice.tensor;
-  const double cast = slice.element == 4 ? 0 : slice.element + 4;
-  const Piece reduce =
-      collective("loss.sum", CollectiveKind::AllReduce, Bytes(4.0 * double(slice.tokens)));
+  const double logits = logits_of(slice, vocab), cast = bytes_of_cast(slice);
+  const Piece reduce = loss_sum(slice);
   Operation op;
   const auto add = [&](std::string_view name, double bytes, int kernels) {
     op.forward.push_back({name, elementwise_kernels(bytes * logits, kernels)});
@@ -96,7 +108,8 @@ Operation vocab_parallel_cross_entropy(const TransformerSlice& slice, std::int64
 // many of them there is memory. Sources: Dao-AILab/flash-attention
 // csrc/xentropy/xentropy_kernel.cu; NVIDIA/TransformerEngine
 // transformer_engine/common/triton/cross_entropy.py (online_softmax_kernel reads,
-// cross_entropy_kernel reads and writes, element_mul_kernel reads and writes).
+// cross_entropy_kernel reads and writes, element_mul_kernel reads and writes), as of 2025; since
+// @294e7507 the gradient is an fp32 tensor of its own.
 struct LossPasses {
   int forward, forward_kernels, backward;
   double kept, most;
@@ -106,12 +119,10 @@ constexpr LossPasses kFusedLoss = {1, 1, 2, 1, 2}, kInPlaceLoss = {3, 2, 2, 1, 1
 // Ranks exchange a few numbers a token once: the softmax's statistics.
 Operation fused_cross_entropy(const TransformerSlice& slice, std::int64_t vocab,
                               const LossPasses& passes) {
-  const double bytes = slice.element * double(slice.tokens) * double(vocab) / slice.tensor;
+  const double bytes = slice.element * logits_of(slice, vocab);
   Operation op;
   op.forward = {{"loss", elementwise_kernels(passes.forward * bytes, passes.forward_kernels)}};
-  if (slice.tensor > 1)
-    op.forward.push_back(
-        collective("loss.sum", CollectiveKind::AllReduce, Bytes(4.0 * double(slice.tokens))));
+  if (slice.tensor > 1) op.forward.push_back(loss_sum(slice));
   op.backward = {{"loss", elementwise_kernels(passes.backward * bytes, 1)}};
   op.backward_input = op.backward;
   return op;
@@ -120,11 +131,10 @@ Operation fused_cross_entropy(const TransformerSlice& slice, std::int64_t vocab,
 // PyTorch's: logits cast to fp32 (e + 4), log-softmax (8); what picks one of each row is small.
 // They come after the backward pass, when there is memory for it, but take their time all the same.
 Operation logged_losses(const TransformerSlice& slice, std::int64_t vocab) {
-  const double logits = double(slice.tokens) * double(vocab) / slice.tensor;
-  const double cast = slice.element == 4 ? 0 : slice.element + 4;
+  const double bytes = (bytes_of_cast(slice) + 8) * logits_of(slice, vocab);
   const int losses = slice.software->logged_losses;
   Operation op;
-  op.forward = {{"logged_losses", elementwise_kernels(losses * (cast + 8) * logits, 3 * losses)}};
+  op.forward = {{"logged_losses", elementwise_kernels(losses * bytes, 3 * losses)}};
   return op;
 }
 

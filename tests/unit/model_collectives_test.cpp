@@ -160,7 +160,7 @@ TEST_CASE("linears beside each other: GEMMs of their own, and sums of their own 
     CHECK(count(pieces, "mlp_in.weight_gradient") == row.gate);
     CHECK(count(pieces, "add_gradients") == row.qkv - 1 + row.gate - 1);
     CHECK(count(pieces, "sum_gradient") == row.sums);
-    // The same FLOPs, and as much kept, as joined.
+    // The same FLOPs as joined.
     Slice joined = slice;
     joined.software = find_software("megatron");
     const LayerWork apart = layer_work(model, 1, slice), one = layer_work(model, 1, joined);
