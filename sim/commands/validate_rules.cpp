@@ -54,7 +54,7 @@ const std::array<Section, 13>& known_sections() {
       {"precisions", {"type", "attention"}},
       {"flags", {}},
       {"notes", {"attention_flops"}},
-      {"memory_tools", {"counts"}},
+      {"memory_tools", {"counts", "unit"}},
       {"collective_systems", {"node", "gpu", "fabric", "set"}},
   }};
   return sections;

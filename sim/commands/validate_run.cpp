@@ -177,8 +177,10 @@ ValidatedRow prepared(PublishedRow row, const Rules& rules) {
   if (const Rule* notes = rules.find("notes", row.text("notes")))
     result.counts_whole_attention = (*notes)["attention_flops"] == "whole";
   if (const Rule* tool =
-          rules.find("memory_tools", row.text("mem_kind") + " by " + row.text("framework")))
+          rules.find("memory_tools", row.text("mem_kind") + " by " + row.text("framework"))) {
+    result.published_memory = published_memory(row, (*tool)["unit"]);
     result.memory_counts = (*tool)["counts"];
+  }
   result.row = std::move(row);
   return result;
 }
@@ -220,12 +222,11 @@ void add_null_models(std::vector<ValidatedRow>& rows) {
 }  // namespace
 
 std::optional<Pair> ValidatedRow::memory_pair() const {
-  const auto published_bytes = published_memory(row);
-  if (!is_simulated() || is_oom || !published_bytes) return std::nullopt;
+  if (!is_simulated() || is_oom || !published_memory) return std::nullopt;
   const double predicted = memory_counts == "allocated"  ? outcome.allocated
                            : memory_counts == "reserved" ? outcome.reserved
                                                          : outcome.memory;
-  return Pair{predicted, *published_bytes};
+  return Pair{predicted, *published_memory};
 }
 
 std::string ValidatedRow::group() const {

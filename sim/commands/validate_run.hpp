@@ -37,7 +37,8 @@ struct ValidatedRow {
   // Its time was computed from a FLOP rate as if that counted the causal half of attention, and it
   // counts the whole.
   bool counts_whole_attention = false;
-  std::string memory_counts;  // what the tool of its peak memory counts
+  std::optional<double> published_memory;  // bytes, of the peak
+  std::string memory_counts;               // what its tool counts
   JobOutcome outcome;
   std::optional<double> null_flops, null_regression;  // seconds
 

@@ -289,7 +289,7 @@ std::string rows_csv(const Validation& validation) {
     CsvRow fields = {row.table, row.row.name(), row.row.text("split")};
     for (const char* column : {"model", "gpu_type", "gpus", "dp", "tp", "pp", "vpp", "mbs", "gbs"})
       fields.push_back(row.row.text(column));
-    const auto memory = published_memory(row.row);
+    const auto memory = row.published_memory;
     const auto comparable = row.memory_pair();
     for (const std::string& field :
          {std::string(timed       ? "timed"

@@ -223,10 +223,11 @@ std::optional<PublishedTime> published_time(const PublishedRow& row) {
   return std::nullopt;
 }
 
-std::optional<double> published_memory(const PublishedRow& row) {
+std::optional<double> published_memory(const PublishedRow& row, std::string_view unit) {
   const auto value = row.number("mem_gb");
   if (!value) return std::nullopt;
-  const bool is_binary = row.text("mem_kind").find("GiB") != std::string::npos;
+  const bool is_binary =
+      unit.empty() ? row.text("mem_kind").find("GiB") != std::string::npos : unit == "GiB";
   return *value * (is_binary ? 1024.0 * 1024.0 * 1024.0 : 1e9);
 }
 
