@@ -412,9 +412,9 @@ std::string run_complaint(const Job& job) {
   if (is_of_operands(job.precision.compute) || job.precision.compute == DType::Tf32)
     return fmt::format("the backend computes in fp32, bf16 or fp16, not in {}",
                        name_of(kDTypeNames, job.precision.compute));
-  if (job.recompute == Recompute::PerOp || job.recompute == Recompute::Experts)
+  if (job.recompute == Recompute::PerOp || job.recompute.kind == Recompute::Modules)
     return fmt::format("the backend recomputes whole blocks or attention, not {}",
-                       name_of(kRecomputeNames, job.recompute));
+                       recomputation_text(job.recompute));
   if (job.parallel.tensor_lists)
     return "the backend gathers a layer at once: parallel.fsdp.tensor_lists gathers each tensor";
   if (job.parallel.fsdp_version != 0)

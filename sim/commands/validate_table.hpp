@@ -40,7 +40,7 @@ struct PublishedTime {
 };
 std::optional<PublishedTime> published_time(const PublishedRow& row);
 
-// Bytes, from mem_gb, in GB or GiB: in `unit`, or where that is empty in the unit that mem_kind says.
+// Bytes, from mem_gb: in `unit`, GB or GiB, or where that is empty in the unit that mem_kind says.
 std::optional<double> published_memory(const PublishedRow& row, std::string_view unit = "");
 
 }  // namespace windtunnel

@@ -173,8 +173,6 @@ void resolve_layers(const YamlMap& map, Job& job) {
 }
 
 void check_recompute_layers(const YamlMap& map, const Job& job) {
-  if (job.recompute == Recompute::Experts && !job.model.has_experts())
-    place(map, {"recompute"}).fail("'experts' needs a model with experts");
   if (!job.recompute_layers) return;
   const YamlValue at = place(map, {"recompute_layers"});
   if (job.recompute == Recompute::None) at.fail("needs a 'recompute' that is not none");
@@ -186,6 +184,25 @@ void check_recompute_layers(const YamlMap& map, const Job& job) {
   }
   if (*job.recompute_layers > most)
     at.fail(fmt::format("more than the {} blocks of a stage", most));
+}
+
+// Every module must be part of some block.
+void check_recompute_modules(const YamlMap& map, const Job& job) {
+  if (job.recompute.kind != Recompute::Modules) return;
+  for (std::size_t i = 0; i < kRecomputeModuleNames.size(); ++i) {
+    if (!job.recompute.modules.has(RecomputeModule(i))) continue;
+    Slice slice = job.slice();
+    RecomputeModules alone;
+    alone.add(RecomputeModule(i));
+    slice.recompute = {Recompute::Modules, alone};
+    bool is_there = false;
+    for (int layer = 0; layer < int(job.model.layers.size()) && !is_there; ++layer)
+      is_there = !layer_work(job.model, layer, slice).recompute.empty();
+    if (!is_there)
+      place(map, {"recompute"})
+          .fail(fmt::format("no block of the model has a '{}' to run again",
+                            kRecomputeModuleNames[i]));
+  }
 }
 
 void check_data(const YamlMap& map, const Job& job) {
@@ -275,6 +292,7 @@ void check_job(const YamlMap& map, Job& job) {
   check_context(map, job);
   check_experts(map, job);
   check_slice(map, job);
+  check_recompute_modules(map, job);
   check_data(map, job);
   if (has_schedule_file(map))
     job.schedule_of_file = read_schedule_file(place(map, {"schedule", "file"}), job);

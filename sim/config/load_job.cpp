@@ -144,10 +144,19 @@ Host read_host(YamlMap map) {
   return host;
 }
 
+// One of the kinds, or a list of modules.
+Recomputation read_recomputation(const YamlValue& value) {
+  if (!value.is(YamlNode::Kind::List)) return value.one_of<Recompute>(kRecomputeNames);
+  Recomputation modules(Recompute::Modules);
+  for (const YamlValue& item : value.items())
+    modules.modules.add(item.one_of<RecomputeModule>(kRecomputeModuleNames));
+  if (modules == Recomputation(Recompute::Modules)) value.fail("names no module");
+  return modules;
+}
+
 // How the step runs on one rank.
 void read_execution(YamlMap& map, Job& job) {
-  if (const auto value = map.find("recompute"))
-    job.recompute = value->one_of<Recompute>(kRecomputeNames);
+  if (const auto value = map.find("recompute")) job.recompute = read_recomputation(*value);
   if (const auto value = map.find("recompute_layers"))
     job.recompute_layers = int(value->integer(1, std::numeric_limits<int>::max()));
   if (const auto value = map.find("attention"))

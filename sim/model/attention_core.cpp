@@ -48,6 +48,7 @@ Operation flash_attention(const TransformerSlice& slice, const BlockShape& shape
   Operation op = elementwise_operation("attention", forward, backward,
                                        Bytes(per_feature * (queries + pairs + own) + sums));
   op.working = Bytes(per_feature * (queries + outputs + pairs));  // gradients of Q, K, V and O
+  op.input = Bytes(per_feature * (queries + pairs));
   return op;
 }
 
@@ -90,7 +91,8 @@ Operation unfused_attention(const TransformerSlice& slice, const BlockShape& sha
   op.backward_input = op.backward;
   // Autograd keeps what an fp32 softmax returned, and its cast for the values.
   op.droppable = Bytes(((shape.dropout ? 2 * e + 1 : e) + (eager ? 4 : 0)) * scores);
-  op.saved = Bytes(context + keys) + op.droppable;
+  op.input = Bytes(context + keys);
+  op.saved = op.input + op.droppable;
   // Gradients of Q, K, V and O, and of the scores before and after the softmax.
   op.working = Bytes(2 * context + keys + 2 * (eager ? 4 : e) * scores);
   return op;

@@ -1,5 +1,7 @@
 #include "model/latent_attention.hpp"
 
+#include <utility>
+
 namespace windtunnel {
 namespace {
 
@@ -47,18 +49,23 @@ std::vector<Operation> latent_operations(const TransformerSlice& slice, const Bl
   const std::int64_t queries = shape.heads * shape.head_size;
   const std::int64_t pairs = shape.heads * (shape.head_size - latent.rope + latent.value);
   std::vector<Operation> operations;
+  const auto add = [&](Operation op) { operations.push_back(std::move(op)); };
+  const auto add_up = [&](Operation op) {
+    op.modules.add(RecomputeModule::MlaUpProj);
+    add(std::move(op));
+  };
   if (latent.query_rank > 0) {
-    operations.push_back(replicated_linear(slice, kQueryDown, shape.hidden, latent.query_rank));
-    operations.push_back(narrow_norm(slice, "query_norm", latent.query_rank));
-    operations.push_back(column_parallel_linear(slice, kQueryUp, latent.query_rank, queries));
+    add(behind_norm(replicated_linear(slice, kQueryDown, shape.hidden, latent.query_rank)));
+    add(narrow_norm(slice, "query_norm", latent.query_rank));
+    add_up(column_parallel_linear(slice, kQueryUp, latent.query_rank, queries));
   } else {
-    operations.push_back(column_parallel_linear(slice, kQueryUp, shape.hidden, queries));
+    add_up(behind_norm(column_parallel_linear(slice, kQueryUp, shape.hidden, queries)));
   }
-  operations.push_back(
-      replicated_linear(slice, kPairsDown, shape.hidden, latent.kv_rank + latent.rope));
-  operations.push_back(narrow_norm(slice, "key_value_norm", latent.kv_rank));
-  operations.push_back(column_parallel_linear(slice, kPairsUp, latent.kv_rank, pairs));
-  operations.push_back(positions(slice, shape));
+  add(behind_norm(
+      replicated_linear(slice, kPairsDown, shape.hidden, latent.kv_rank + latent.rope)));
+  add(narrow_norm(slice, "key_value_norm", latent.kv_rank));
+  add_up(column_parallel_linear(slice, kPairsUp, latent.kv_rank, pairs));
+  add_up(positions(slice, shape));
   return operations;
 }
 

@@ -66,6 +66,18 @@ std::int64_t Model::trained_parameter_count() const {
   return numel;
 }
 
+std::string recomputation_text(const Recomputation& recomputation) {
+  if (recomputation.kind != Recompute::Modules)
+    return std::string(kRecomputeNames[std::size_t(recomputation.kind)]);
+  std::string text;
+  for (std::size_t i = 0; i < kRecomputeModuleNames.size(); ++i) {
+    if (!recomputation.modules.has(RecomputeModule(i))) continue;
+    if (!text.empty()) text += " + ";
+    text += kRecomputeModuleNames[i];
+  }
+  return text;
+}
+
 bool Model::has_experts() const {
   for (const Layer& layer : layers)
     for (const Tensor& tensor : layer.tensors)

@@ -15,20 +15,12 @@
 #include "base/parameters.hpp"
 #include "base/units.hpp"
 #include "base/work.hpp"
+#include "model/recomputation.hpp"
 #include "model/software.hpp"
 #include "model/token_routing.hpp"
 
 namespace windtunnel {
 
-// PerOp: PyTorch's activation checkpointing by operation as torchtitan uses it: every second linear
-// and all that is not a linear, attention or a reduce-scatter runs again. Source: torchtitan
-// @004b3148 torchtitan/parallelisms/parallelize_llama.py (_save_list).
-// There Q, K, V and the halves of SwiGLU are linears of their own, as `software: dtensor` has them.
-// Experts: mixtures of experts as wholes, from the router to the sum with what all tokens pass.
-// Source: megatron/core/transformer/transformer_config.py, recompute_modules "moe".
-enum class Recompute { None, Selective, Full, PerOp, Experts };
-inline constexpr std::array<std::string_view, 5> kRecomputeNames = {"none", "selective", "full",
-                                                                    "per_op", "experts"};
 // Whether a chain of elementwise operators (norms, rotary positions, SwiGLU) is one kernel written
 // for it, or a kernel for each operator as in eager PyTorch; or the norms alone are one; or
 // torch.compile made it, whose norms and rotary positions are slower (norm_kernels.hpp). In
@@ -106,7 +98,7 @@ struct Slice {
   bool sequence_parallel = false;
   DType type = DType::Bf16;
   AttentionKernel attention = AttentionKernel::Unfused;
-  Recompute recompute = Recompute::None;
+  Recomputation recompute;
   Kernels kernels = Kernels::Fused;
   const Software* software = &bare_software();
   // Ranks over which routed experts are spread, and over which each expert's features are split.

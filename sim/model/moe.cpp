@@ -96,7 +96,7 @@ Operation grouped_linear(const TransformerSlice& slice, const ExpertShape& shape
 // 4, sparse probabilities cleared and written 4, map of the choice 1 and its sum by expert 1.
 // Backward: gradient of the probabilities 4, of the logits 4, cast 4 + e.
 Operation router(const TransformerSlice& slice, const ExpertShape& shape, const Routing& routing) {
-  Operation op = replicated_linear(slice, kRouter, slice.hidden, shape.experts);
+  Operation op = behind_norm(replicated_linear(slice, kRouter, slice.hidden, shape.experts));
   const double logits = routing.tokens * double(shape.experts), e = slice.element;
   op.forward.push_back({"top_k", elementwise_kernels((e + 14) * logits, 8)});
   const Piece gradient = {"top_k", elementwise_kernels((e + 12) * logits, 4)};
@@ -206,8 +206,8 @@ Operation expert_activation(const TransformerSlice& slice, const ExpertShape& sh
 void append_shared(const TransformerSlice& slice, const ExpertShape& shape,
                    std::vector<Operation>& operations) {
   const std::int64_t ffn = shape.shared_ffn;
-  operations.push_back(
-      column_parallel_linear(slice, kSharedIn, slice.hidden, (shape.gated ? 2 : 1) * ffn));
+  operations.push_back(behind_norm(
+      column_parallel_linear(slice, kSharedIn, slice.hidden, (shape.gated ? 2 : 1) * ffn)));
   operations.push_back(expert_activation(slice, shape, "shared_swiglu", "shared_squared_relu",
                                          double(slice.tokens) * double(ffn) / slice.tensor));
   operations.push_back(row_parallel_linear(slice, kSharedOut, ffn, slice.hidden));
@@ -223,7 +223,8 @@ std::vector<Operation> expert_operations(const TransformerSlice& slice, const Ex
   const double flops = 2.0 * double(slice.tokens) * double(rows) * double(f);
   std::vector<Operation> operations = {router(slice, shape, routing)};
   if (shape.latent > 0)
-    operations.push_back(replicated_linear(slice, kLatentDown, slice.hidden, shape.latent));
+    operations.push_back(
+        behind_norm(replicated_linear(slice, kLatentDown, slice.hidden, shape.latent)));
   operations.push_back(exchange(routing, dispatch(routing), combine(routing)));
   Operation in =
       grouped_linear(slice, shape, routing, kExpertsIn, rows, parts * width, double(parts) * flops);
@@ -234,13 +235,16 @@ std::vector<Operation> expert_operations(const TransformerSlice& slice, const Ex
                                                                   "experts_squared_relu", features);
   Operation out = grouped_linear(slice, shape, routing, kExpertsOut, width, rows, flops);
   if (is_fused) fuse_gate(in, gate, out);
+  gate.modules.add(RecomputeModule::MoeAct);
+  out.made_by = RecomputeModule::MoeAct;
+  out.made = out.saved;
   operations.insert(operations.end(), {in, gate, out});
   if (shape.biased && !is_fused) operations.push_back(expert_bias(slice, routing, rows));
   operations.push_back(exchange(routing, combine(routing), dispatch(routing)));
   if (shape.latent > 0)
     operations.push_back(replicated_linear(slice, kLatentUp, shape.latent, slice.hidden));
   if (shape.shared_ffn > 0) append_shared(slice, shape, operations);
-  for (Operation& op : operations) op.of_experts = true;
+  for (Operation& op : operations) op.modules.add(RecomputeModule::Moe);
   return operations;
 }
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -21,10 +22,13 @@ struct Operation {
   Bytes droppable;  // part of `saved` that Recompute::Selective drops, to run forward again
   Bytes held;       // kept for its weight gradient alone: inputs and output gradients of a linear
   Bytes working;    // of its backward pass: gradients of output and input at the same time
-  Bytes input;      // of a linear, as activations
+  Bytes input;      // of a linear, as activations; of attention: queries, keys and values
   std::vector<Bytes> outputs;                          // of linears beside each other
   Flops forward_flops, backward_flops, causal_saving;  // as LayerWork counts them
-  bool of_experts = false;                             // Recompute::Experts runs it again
+  RecomputeModules modules;                            // that it is part of
+  // The module that returned a part of `saved`, and how much it is.
+  std::optional<RecomputeModule> made_by;
+  Bytes made;
   bool keeps_gathered = false;  // its weight gradient takes the input that its forward gathered
   bool needs_output = true;     // false: no backward pass reads it, and torch.compile sees that
 };
@@ -100,9 +104,9 @@ Operation classification_loss(std::int64_t samples, std::int64_t classes);
 // again: full recomputation keeps the layer's `input` alone and runs the whole forward again,
 // collectives included; selective recomputation the operations that have something droppable;
 // recomputation per operation keeps the outputs of attention, of reduce-scatters and of every
-// second linear that needs it, but not what linears gathered; recomputation of experts the hidden
-// state that they get. Only blocks recompute.
+// second linear that needs it, but not what linears gathered; recomputation of modules all but what
+// they give up (RecomputeModule). Only blocks recompute.
 LayerWork assembled_layer(const std::vector<Operation>& operations, LayerKind kind, Bytes input,
-                          Bytes output, Recompute recompute);
+                          Bytes output, const Recomputation& recompute);
 
 }  // namespace windtunnel

@@ -170,6 +170,12 @@ Operation replicated_linear(const TransformerSlice& slice, const GemmNames& name
   return op;
 }
 
+Operation behind_norm(Operation linear) {
+  linear.made_by = RecomputeModule::Layernorm;
+  linear.made = linear.saved;
+  return linear;
+}
+
 Operation row_parallel_linear(const TransformerSlice& slice, const GemmNames& names,
                               std::int64_t in, std::int64_t out) {
   Operation op = linear_operation(names, slice.tokens, in / slice.tensor, out, slice.type);
@@ -314,6 +320,14 @@ Operation block_norm(const TransformerSlice& slice, const BlockShape& shape,
   return shape.biased ? norm_operation(slice, name) : rms_norm_operation(slice, name);
 }
 
+// `apart`: no linear's kernel has it.
+Operation norm_in_front(const TransformerSlice& slice, const BlockShape& shape,
+                        std::string_view name, bool apart) {
+  Operation norm = block_norm(slice, shape, name);
+  if (apart) norm.modules.add(RecomputeModule::Layernorm);
+  return norm;
+}
+
 Operation mlp_activation(const TransformerSlice& slice, MlpActivation activation, double width) {
   switch (activation) {
     case MlpActivation::Gelu:
@@ -370,9 +384,14 @@ std::vector<Operation> attention_operations(const TransformerSlice& slice,
   const AdapterShape& adapters = shape.adapters;
   std::vector<Operation> operations;
   const auto add = [&](Operation op) { operations.push_back(std::move(op)); };
-  if (!shape.post_norm) add(block_norm(slice, shape, "attention_norm"));
-  if (shape.latent.kv_rank > 0) {
+  const bool is_latent = shape.latent.kv_rank > 0;
+  if (!shape.post_norm) add(norm_in_front(slice, shape, "attention_norm", is_latent));
+  Operation core = attention_core(slice, shape);
+  core.modules.add(RecomputeModule::CoreAttn);
+  if (is_latent) {
     for (Operation& op : latent_operations(slice, shape)) add(std::move(op));
+    core.made_by = RecomputeModule::MlaUpProj;
+    core.made = core.input;
   } else {
     add_linear(slice, adapters, kQkv, shape.hidden, qkv_widths(slice, shape), LinearSplit::Columns,
                adapters.qkv, operations);
@@ -382,7 +401,7 @@ std::vector<Operation> attention_operations(const TransformerSlice& slice,
     if (shape.qk_norm) add(query_key_norm(slice, shape));
     if (shape.rotary) add(rotary(slice, shape));
   }
-  add(attention_core(slice, shape));
+  add(std::move(core));
   add_linear(slice, adapters, kProjection, shape.heads * shape.value_size(), {shape.hidden},
              LinearSplit::Rows, adapters.projection, operations);
   add_bias(slice, shape, "projection.bias_gradient", slice.local_elements(), operations);
@@ -396,8 +415,9 @@ std::vector<Operation> feed_forward_operations(const TransformerSlice& slice,
   const AdapterShape& adapters = shape.adapters;
   std::vector<Operation> operations;
   const auto add = [&](Operation op) { operations.push_back(std::move(op)); };
-  if (!shape.post_norm) add(block_norm(slice, shape, "mlp_norm"));
-  if (shape.moe.experts > 0) {
+  const bool has_experts = shape.moe.experts > 0;
+  if (!shape.post_norm) add(norm_in_front(slice, shape, "mlp_norm", has_experts));
+  if (has_experts) {
     for (Operation& op : expert_operations(slice, shape.moe)) add(std::move(op));
   } else {
     const std::int64_t mlp_in = mlp_in_features(shape);
@@ -413,6 +433,7 @@ std::vector<Operation> feed_forward_operations(const TransformerSlice& slice,
     if (slice.kernels == Kernels::Compiled && !adapters.mlp_out)
       operations.back().needs_output = false;
     add_bias(slice, shape, "mlp_out.bias_gradient", slice.local_elements(), operations);
+    for (Operation& op : operations) op.modules.add(RecomputeModule::Mlp);
   }
   add(residual_add(slice, "mlp_residual", shape.dropout));
   if (shape.post_norm) add(block_norm(slice, shape, "mlp_norm"));
@@ -420,7 +441,7 @@ std::vector<Operation> feed_forward_operations(const TransformerSlice& slice,
 }
 
 LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& shape,
-                            Recompute recompute) {
+                            const Recomputation& recompute) {
   std::vector<Operation> operations = attention_operations(slice, shape);
   for (Operation& op : feed_forward_operations(slice, shape)) operations.push_back(std::move(op));
   return assembled_layer(operations, LayerKind::Block, slice.local_hidden(), slice.local_hidden(),

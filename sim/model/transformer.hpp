@@ -137,6 +137,9 @@ Operation column_parallel_linears(const TransformerSlice& slice, const GemmNames
 Operation replicated_linear(const TransformerSlice& slice, const GemmNames& names, std::int64_t in,
                             std::int64_t out);
 
+// A linear that gets what the norm in front of it returned, as a tensor of its own.
+Operation behind_norm(Operation linear);
+
 // Y = X A with A split by rows: the input is split, the output a sum over ranks. Forward:
 // all-reduce (reduce-scatter) of Y. Backward: with sequence parallelism an all-gather of dY; the
 // weight half uses the gathered dY of the input half. fp8: dY is cast before it is gathered.
@@ -184,7 +187,7 @@ std::vector<Tensor> feed_forward_tensors(const BlockShape& shape);
 
 // One block; its input and output are hidden states.
 LayerWork transformer_block(const TransformerSlice& slice, const BlockShape& shape,
-                            Recompute recompute);
+                            const Recomputation& recompute);
 std::vector<Tensor> transformer_block_tensors(const BlockShape& shape);
 // Of the `block`-th block, counted from 0, of a model of the family llama (llama.cpp).
 BlockShape llama_block_shape(const Parameters& parameters, int block);

@@ -143,7 +143,7 @@ struct Job {
   // Layers of the model on each virtual stage; sums to all layers. Resolved by the loader where the
   // file does not say it (split_layers).
   std::vector<int> layers_per_stage;
-  Recompute recompute = Recompute::None;
+  Recomputation recompute;
   // How many blocks of each virtual stage recompute, its first ones; none: all. Megatron-LM's
   // recompute_num_layers with the method `block`.
   std::optional<int> recompute_layers;

@@ -73,7 +73,7 @@ std::string kernels_text(const Job& job, int layer) {
                      name_of(kDTypeNames, slice.type),
                      name_of(kDTypeNames, job.precision.gradients),
                      name_of(kAttentionKernelNames, slice.attention),
-                     name_of(kRecomputeNames, slice.recompute), shared_text(slice));
+                     recomputation_text(slice.recompute), shared_text(slice));
 }
 
 }  // namespace

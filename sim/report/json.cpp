@@ -189,7 +189,7 @@ Json inputs_json(const Job& job) {
             {"gradients", name_text(kDTypeNames, job.precision.gradients)}}},
           {"schedule", job.schedule},
           {"pipeline_transfer", name_text(kPipelineTransferNames, job.pipeline_transfer)},
-          {"recompute", name_text(kRecomputeNames, job.recompute)},
+          {"recompute", recomputation_text(job.recompute)},
           {"recompute_layers", job.recompute_layers ? Json(*job.recompute_layers) : Json(nullptr)},
           {"attention", name_text(kAttentionKernelNames, job.attention)},
           {"optimizer", name_text(kOptimizerKindNames, job.optimizer)},

@@ -117,8 +117,7 @@ std::string title(const Report& report, const Job& job) {
                               job.micro_batches() > 1 ? "es" : "", is_sequence ? samples : images));
   parts.push_back(name_text(kDTypeNames, job.precision.compute));
   if (job.recompute != Recompute::None)
-    parts.push_back(name_text(kRecomputeNames, job.recompute) + " recomputation" +
-                    recomputed_part(job));
+    parts.push_back(recomputation_text(job.recompute) + " recomputation" + recomputed_part(job));
   return joined(parts) + "\n";
 }
 

@@ -222,8 +222,8 @@ TEST_CASE("what cannot be run is refused before any process starts") {
         std::pair("model.expert_bias=true", "expert_bias is simulated only"),
         std::pair("model.clamped_experts=true", "clamped_experts is simulated only"),
         std::pair("model.scaled_rotary=true", "scaled_rotary is simulated only"),
-        std::pair("recompute=experts",
-                  "the backend recomputes whole blocks or attention, not experts"),
+        std::pair("recompute=[core_attn]",
+                  "the backend recomputes whole blocks or attention, not core_attn"),
         std::pair("batch.attended_length=24 --set attention=flash",
                   "an attended_length above the sequence is simulated only: micro-batches of "
                   "samples that differ in length would differ in size, which a plan's do not"),

@@ -242,29 +242,6 @@ TEST_CASE("Activations of a mixture: the experts' inputs and products, k times")
   CHECK(moe - dense == 512 * (2 * 1024 + 6 * 2048) + 2 * 512 * 1024 + 5 * 512 * 8);
 }
 
-TEST_CASE("Recomputation of experts runs them again and keeps what they get") {
-  Slice slice = {.sequence = 4096, .attention = AttentionKernel::Flash, .expert = 8};
-  const LayerWork kept = layer_work(mixtral_8x7b(), 1, slice);
-  slice.recompute = Recompute::Experts;
-  const LayerWork again = layer_work(mixtral_8x7b(), 1, slice);
-  // From the router to the way back, with both exchanges; a block's forward ends in the sum after
-  // it.
-  const auto router = std::find_if(kept.forward.begin(), kept.forward.end(),
-                                   [](const Piece& piece) { return piece.name == "router"; });
-  CHECK(again.recompute.front().name == "router");
-  CHECK(again.recompute.back().name == "unpermute");
-  CHECK(std::ssize(again.recompute) == kept.forward.end() - router - 1);
-  CHECK(exchanges_of(again.recompute).size() == 2);
-  // Dropped: the router's input, its probabilities and map (5 bytes of 8 logits), two copies of
-  // each token (4096 features; 2 x 14336 before SwiGLU, 14336 behind it). Kept: the router's input.
-  const double tokens = 4096, rows = 2 * tokens;
-  CHECK(kept.activation - again.activation ==
-        Bytes(2 * tokens * 4096 + 5 * 8 * tokens + 2 * rows * (4096 + 3 * 14336.0) -
-              2 * tokens * 4096));
-  // No experts, nothing to run again.
-  CHECK(layer_work(llama3_8b(), 1, slice).recompute.empty());
-}
-
 TEST_CASE("Why experts cannot be spread like this") {
   const auto why = [](const Slice& slice) {
     const Model model = mixture(64, 2, 96, 8, 8, 128, 8, 2);

@@ -7,6 +7,21 @@
 namespace windtunnel {
 namespace {
 
+// Every kind; every module alone and all of them at once.
+std::vector<Recomputation> recomputations() {
+  std::vector<Recomputation> all = {Recompute::None, Recompute::Selective, Recompute::Full,
+                                    Recompute::PerOp};
+  Recomputation every(Recompute::Modules);
+  for (std::size_t i = 0; i < kRecomputeModuleNames.size(); ++i) {
+    Recomputation alone(Recompute::Modules);
+    alone.modules.add(RecomputeModule(i));
+    every.modules.add(RecomputeModule(i));
+    all.push_back(alone);
+  }
+  all.push_back(every);
+  return all;
+}
+
 // Slices of every kind that a model takes; sequences as images have them, 1, where there is none.
 std::vector<Slice> slices_of(const Model& model) {
   std::vector<Slice> slices;
@@ -14,8 +29,7 @@ std::vector<Slice> slices_of(const Model& model) {
     for (const bool sequence_parallel : {false, true})
       for (const DType type : {DType::Bf16, DType::Fp32, DType::Fp8, DType::Fp4})
         for (const auto attention : {AttentionKernel::Unfused, AttentionKernel::Flash})
-          for (const auto recompute :
-               {Recompute::None, Recompute::Selective, Recompute::Full, Recompute::Experts}) {
+          for (const Recomputation& recompute : recomputations()) {
             const Slice slice = {2,        model.family->is_sequence ? 512 : 1,
                                  tensor,   sequence_parallel,
                                  type,     attention,
@@ -31,7 +45,8 @@ void for_every_layer(const Check& check) {
     for (const Slice& slice : slices_of(model))
       for (int layer = 0; layer < int(model.layers.size()); ++layer) {
         INFO(model.name << ", layer " << layer << ", t " << slice.tensor << ", sequence parallel "
-                        << slice.sequence_parallel << ", recompute " << int(slice.recompute));
+                        << slice.sequence_parallel << ", recompute "
+                        << recomputation_text(slice.recompute));
         check(model, layer, slice, layer_work(model, layer, slice));
       }
 }
@@ -96,8 +111,7 @@ TEST_CASE("Recomputation trades activations for work, in blocks only") {
     if (!is_block) REQUIRE(work.recompute.empty());
     if (is_block && slice.recompute == Recompute::Full)
       REQUIRE(sums_of(work.recompute, slice.tensor) == sums_of(work.forward, slice.tensor));
-    if (slice.recompute == Recompute::Experts)
-      REQUIRE(work.recompute.empty() == (kept.activation == work.activation));
+    if (kept.activation != work.activation) REQUIRE_FALSE(work.recompute.empty());
     REQUIRE(sums_of(work.backward, slice.tensor) == sums_of(kept.backward, slice.tensor));
     REQUIRE(work.forward_flops == kept.forward_flops);
   });

@@ -409,7 +409,7 @@ TEST_CASE("memory: every program gives back what it took") {
       job.data_parallel.overlap = variation.overlap;
       job.data_parallel.first_bucket = job.data_parallel.bucket = Bytes(1500);
       INFO(schedule.name << " zero " << variation.zero << " recompute "
-                         << name_of(kRecomputeNames, variation.recompute) << " no_sync "
+                         << recomputation_text(variation.recompute) << " no_sync "
                          << variation.no_sync << " overlap " << variation.overlap << " reshard "
                          << variation.reshard);
       for (const Program& program : build_plan(job).programs) check_balance(program);
