@@ -52,6 +52,10 @@ std::string RowMapping::execution() {
     if (const std::string value = usual(key); !value.empty())
       text += fmt::format("{}: {}\n", key, value);
   if (is_images_) text += "optimizer: sgd\ngradient_clipping: false\n";
+  if (layout_ && (*layout_)["expandable_segments"] == "true") {
+    assume("expandable segments as its recipe");
+    text += "expandable_segments: true\n";
+  }
   return text + recomputation();
 }
 

@@ -47,7 +47,7 @@ const std::array<Section, 13>& known_sections() {
       {"layouts",
        {"tensor", "context", "context_parallel", "micro_batch", "recompute", "recompute_layers",
         "precision", "software", "kernels", "cross_entropy", "host", "overlap_experts",
-        "expert_dispatch"}},
+        "expert_dispatch", "expandable_segments"}},
       {"schedules", {"schedule"}},
       {"recompute", {"recompute", "share"}},
       {"attention", {"attention", "kernels"}},

@@ -172,6 +172,7 @@ void read_execution(YamlMap& map, Job& job) {
   if (const auto value = map.find("gradient_clipping")) job.gradient_clipping = value->flag();
   if (const auto value = map.find("cross_entropy"))
     job.cross_entropy = value->one_of<CrossEntropy>(kCrossEntropyNames);
+  if (const auto value = map.find("expandable_segments")) job.expandable_segments = value->flag();
   if (const auto value = map.find("kernels")) job.kernels = value->one_of<Kernels>(kKernelsNames);
   if (const auto value = map.find("gradient_accumulation"))
     job.accumulation = value->one_of<GradientAccumulation>(kGradientAccumulationNames);

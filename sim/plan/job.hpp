@@ -156,6 +156,7 @@ struct Job {
   bool gradient_clipping = true;
   Kernels kernels = Kernels::Fused;
   CrossEntropy cross_entropy = CrossEntropy::Unfused;
+  bool expandable_segments = false;  // of PyTorch's allocator (PYTORCH_CUDA_ALLOC_CONF)
   Host host;
   Fidelity fidelity = Fidelity::Folded;
   std::vector<Straggler> stragglers;

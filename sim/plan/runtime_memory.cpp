@@ -76,6 +76,9 @@ void add_runtime_memory(const Job& job, const RankGrid& grid, const std::vector<
   const int rank = grid.rank({.pipeline = program.pipeline});
   for (const GroupName group : groups_of(program, blocks))
     framework += communicator_memory(node, grid.members(group, rank));
+  // Free pages of 20 MiB are mapped to where memory is asked for. Source: pytorch/pytorch
+  // c10/cuda/CUDACachingAllocator.cpp, ExpandableSegment (pull request 96995).
+  if (job.expandable_segments) return;
   for (Op& op : program.ops) {
     add_fragmentation(op.on_start);
     add_fragmentation(op.on_end);

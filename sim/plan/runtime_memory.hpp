@@ -6,7 +6,8 @@
 namespace windtunnel {
 
 // Adds to a finished program the memory kinds Framework (CUDA context, cuBLAS workspace, NCCL's
-// buffers) and Fragmentation. Nothing for the software `bare` and for CPU ranks.
+// buffers) and, unless its segments expand, Fragmentation. Nothing for the software `bare` and for
+// CPU ranks.
 void add_runtime_memory(const Job& job, const RankGrid& grid, const std::vector<Block>& blocks,
                         Program& program);
 

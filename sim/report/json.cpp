@@ -193,6 +193,7 @@ Json inputs_json(const Job& job) {
           {"recompute_layers", job.recompute_layers ? Json(*job.recompute_layers) : Json(nullptr)},
           {"attention", name_text(kAttentionKernelNames, job.attention)},
           {"optimizer", name_text(kOptimizerKindNames, job.optimizer)},
+          {"expandable_segments", job.expandable_segments},
           {"fidelity", name_text(kFidelityNames, job.fidelity)},
           {"stragglers", stragglers_json(job)},
           {"noise", noise_json(job)},

@@ -56,6 +56,12 @@ TEST_CASE("runtime memory: a fifth of what comes and goes is lost to fragmentati
                             .value;
   REQUIRE(moving > 0);
   CHECK(of(peak, MemoryKind::Fragmentation).value == Approx(0.2 * moving));
+  Job expands = small_job("megatron");
+  expands.expandable_segments = true;
+  const MemoryByKind all = peak_memory(build_plan(expands).programs.front()).at_peak;
+  CHECK(of(all, MemoryKind::Fragmentation) == Bytes(0));
+  CHECK(of(all, MemoryKind::Framework) == of(peak, MemoryKind::Framework));
+  CHECK(total(all).value == Approx(total(peak).value - 0.2 * moving));
 }
 
 TEST_CASE("runtime memory: what every software takes is given back, but for what stays") {
