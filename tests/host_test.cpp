@@ -94,6 +94,30 @@ TEST_CASE("The device waits for the pieces of lists as long as the host needs to
   CHECK(time_of(job) < (pieces + issued_by(plan).collectives) * 5e-3 + captured);
 }
 
+TEST_CASE("An optimizer waits for reductions where its software does, and for the host then",
+          "[host]") {
+  constexpr double kIssue = 10e-6;  // longer than a kernel of the optimizer
+  for (const Software& software : software_table()) {
+    for (const int data : {1, 2}) {
+      INFO(software.name << " " << data);
+      const Job job = small_job(
+          "{data: " + std::to_string(data) + "}", data,
+          "software: " + std::string(software.name) + "\nhost: {kernel: 10 us, collective: 0 s}\n");
+      const Plan plan = build_plan(job);
+      const Op& last = plan.programs.front().ops.back();
+      const BlockPiece& piece = plan.blocks[std::size_t(last.block)].front();
+      REQUIRE(piece.piece.name == kOptimizerName);
+      const Work& work = std::get<Work>(piece.piece.what);
+      CHECK(work.is_awaited == (software.name == "paddle" && data > 1));
+      if (!work.is_awaited) continue;
+      const Trace trace = simulate(plan, build_cluster(job.cluster, job.gpus), conditions_of(job));
+      const Span& span = trace.ranks.front().spans.back();
+      CHECK(work.kernels > 100);
+      CHECK((span.end - span.start).value == Approx(work.kernels * kIssue).epsilon(1e-9));
+    }
+  }
+}
+
 TEST_CASE("A host that is always ahead delays the first kernel alone", "[host]") {
   const double captured = time_of(small_job("{}", 1, ""));
   const double eager = time_of(small_job("{}", 1, "host: {kernel: 1 ns, collective: 1 ns}\n"));

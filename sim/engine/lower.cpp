@@ -23,9 +23,11 @@ std::optional<Seconds> measured_time(const BlockPiece& piece, const MeasuredTime
   return curve->at(work->bytes.value);
 }
 
-// A loop of the library's own, as fast as it issues collectives or as the device runs its kernels.
+// As fast as the device runs them or the process issues them: an optimizer's kernels, or copies in
+// a loop of the library's own, which takes for each what it takes for a collective.
 KernelTime awaited_kernels(const GpuSpec& gpu, const Work& work, DType type, const Host& host) {
-  return {std::max(kernel_time(gpu, work, type), host.collective * work.kernels), Seconds(0)};
+  const Seconds issue = work.op == OpClass::Optimizer ? host.kernel : host.collective;
+  return {std::max(kernel_time(gpu, work, type), issue * work.kernels), Seconds(0)};
 }
 
 // By piece; zero for a collective.

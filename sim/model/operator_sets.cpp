@@ -181,9 +181,13 @@ constexpr UpdateOperators kTensorFlow1Adam = {.kernels = 14 + 1,
                                               .mixed = 140 + 14 + 12};
 // One operator for Adam, 28. Before it clipping by square, sum (the norm, counted by the job) and
 // product, 8 + 8; a copy of each weight for its decay, scaled twice, subtracted and assigned back,
-// 4 x 8 + 12. Mixed: unscaled and checked 12, weight and gradient cast 6 each.
-constexpr UpdateOperators kPaddleAdam = {
-    .kernels = 1 + 2 + 5, .kernels_mixed = 8 + 2 + 2, .fp32 = 28 + 16 + 44, .mixed = 88 + 12 + 12};
+// 4 x 8 + 12. Mixed: unscaled and checked 12, weight and gradient cast 6 each. All of it needs the
+// norm, and the executor waits for each reduction (FLAGS_sync_nccl_allreduce, on by default).
+constexpr UpdateOperators kPaddleAdam = {.kernels = 1 + 2 + 5,
+                                         .kernels_mixed = 8 + 2 + 2,
+                                         .fp32 = 28 + 16 + 44,
+                                         .mixed = 88 + 12 + 12,
+                                         .wait_for_reductions = true};
 
 }  // namespace
 
@@ -208,7 +212,7 @@ const OperatorSet kPaddleOperators = {
     kPaddle, kPaddleAdam,
     "PaddlePaddle/models PaddleNLP/pretrain_language_models/BERT/model/transformer_encoder.py "
     "@7f8fac2e, optimization.py @05d1e777; PaddlePaddle/Paddle fp16_lists.py @069923a5, "
-    "dropout_op.cu @0066e86c"};
+    "dropout_op.cu @0066e86c, all_reduce_op_handle.cc (SyncNCCLAllReduce)"};
 const OperatorSet kApexOperators = {
     kApex,
     {},

@@ -37,6 +37,9 @@ struct BlockOperator {
 struct UpdateOperators {
   int kernels = 0, kernels_mixed = 0;  // 0: one kernel updates all parameters
   double fp32 = 0, mixed = 0;
+  // The process waits for each reduction of gradients before it issues them; false: it has issued
+  // them when the last reduction ends.
+  bool wait_for_reductions = false;
 };
 
 struct OperatorSet {

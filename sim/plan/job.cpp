@@ -106,4 +106,9 @@ int optimizer_kernels(const Job& job, int tensors) {
   return tensors * (is_mixed ? update->kernels_mixed : update->kernels);
 }
 
+bool optimizer_is_awaited(const Job& job) {
+  const auto* update = separate_update(job);
+  return update && update->wait_for_reductions && job.parallel.data > 1;
+}
+
 }  // namespace windtunnel

@@ -234,5 +234,7 @@ double frozen_weight_bytes(DType compute, LayerKind kind);
 double optimizer_traffic(const Job& job);
 // Of an update of so many tensors.
 int optimizer_kernels(const Job& job, int tensors);
+// Its kernels are issued when the gradients are reduced, not before.
+bool optimizer_is_awaited(const Job& job);
 
 }  // namespace windtunnel

@@ -387,6 +387,7 @@ void ProgramBuilder::add_step_end() {
     if (own_.owns(layer))
       for (const Tensor& tensor : own_.tensors_of(layer)) tensors += tensor.frozen ? 0 : 1;
   update.kernels = optimizer_kernels(job_, tensors);
+  update.is_awaited = optimizer_is_awaited(job_);
   const int optimizer = add_single(kOptimizerName, update);
   if (job_.parallel.zero_stage == 1 || job_.parallel.zero_stage == 2) add_final_gathers(optimizer);
   if (job_.parallel.tensor_lists) add_gather_of_small_tensors(optimizer);
